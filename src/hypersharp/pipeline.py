@@ -1,0 +1,372 @@
+"""File to file: every hop of sharpening a scene, one after the other."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hypersharp import _version
+from hypersharp._nearest import nearest
+from hypersharp.cube import Cube, all_valid
+from hypersharp.degrade import wald
+from hypersharp.degrade.psf import DEFAULT, Psf, parse_psf
+from hypersharp.degrade.recipe import Recipe
+from hypersharp.errors import UsageError
+from hypersharp.infer import sample
+from hypersharp.infer.consistency import MODES, Consistency
+from hypersharp.infer.fit import SceneFit, estimate_psf, fit_consistency, fit_scene
+from hypersharp.infer.methods import Bicubic, Method, check_scale
+from hypersharp.infer.network import CONTEXT, method_for
+from hypersharp.infer.session import OnnxSession, Session
+from hypersharp.infer.sharpen import Sharpened, halo_of
+from hypersharp.infer.tiles import TilePlan, plan, strip_for_memory, tile_for_memory
+from hypersharp.infer.torch_session import ENDINGS, TorchSession
+from hypersharp.io.contract import WriteOptions
+from hypersharp.io.encode import choose_storage, needs_range
+from hypersharp.io.reading import open_cube, reader_of
+from hypersharp.io.sidecar import check_sidecar, write_sidecar
+from hypersharp.io.writing import Progress, check_target, range_of, write_cube
+
+if TYPE_CHECKING:
+    import xarray
+
+METHODS = ("bicubic",)
+_BASE_BYTES = 256 << 20  # the interpreter, its libraries, the sample, GDAL's blocks and the groups of bands at work
+_OVERSHOOT = 0.5  # of a band's range; how far beyond it a sharpened band may go when a scale is chosen
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a scene is cut.
+
+    Attributes:
+        tile: side of a tile's core in LR pixels; None to let `memory_bytes` decide.
+        memory_bytes: about how much memory the whole process may take.
+        threads: threads of a network; 0 for all. Those of computing and compression are in `WriteOptions`.
+    """
+
+    tile: int | None = None
+    memory_bytes: int = 1 << 30
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Save:
+    """How the output file is written.
+
+    Attributes:
+        options: type, compression and so on.
+        overwrite: replace an existing file.
+        progress: called with blocks done and blocks in all.
+    """
+
+    options: WriteOptions = field(default_factory=WriteOptions)
+    overwrite: bool = False
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A sharpening that is planned and fitted, and not yet computed.
+
+    Attributes:
+        cube: the sharpened cube; lazy.
+        lr: the cube that is sharpened.
+        scene: what was fitted on the LR scene.
+        psf: the declared degradation.
+        psf_from: where it comes from: ``"stated"``, ``"sensor"``, ``"default"``, or an estimate with its interval.
+        method: the estimate.
+        consistency: what follows it, or None.
+        plan: tiles of the scene.
+        memory_bytes: about what the process will take.
+    """
+
+    cube: Cube
+    lr: Cube
+    scene: SceneFit
+    psf: Psf
+    psf_from: str
+    method: Method
+    consistency: Consistency | None
+    plan: TilePlan
+    memory_bytes: int
+
+
+def sharpen(
+    source: Cube | xarray.DataArray | str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    scale: int,
+    method: str = "bicubic",
+    model: str | os.PathLike[str] | None = None,
+    degradation: str | None = None,
+    consistency: str = "noise",
+    tiling: Tiling = Tiling(),
+    save: Save = Save(),
+) -> Cube | xarray.DataArray | Path:
+    """Sharpen a hyperspectral scene: `scale` times as many rows and columns, everything else as it was.
+
+    Args:
+        source: a cube, a DataArray `(band, y, x)` or a path.
+        output: file to write; None to get the result in hand, which for a cube or path is lazy: regions are computed
+            when they are read.
+        scale: HR pixels per LR pixel along a side, 2 to 8.
+        method: name of the method; ``"bicubic"``.
+        model: a network to use in place of a named method: an exported `.onnx` file, or a `.safetensors` checkpoint
+            (which needs torch).
+        degradation: how the sensor blurs, as `degrade.psf.parse_psf` takes it; None for what the reader knows of the
+            sensor, else ``"mtf:0.3"``. ``"estimate"`` has it estimated from the cube, which is no more than a guess.
+        consistency: ``"noise"`` corrects the result until it degrades to the input within the input's noise,
+            ``"exact"`` without regard to noise, ``"off"`` not at all.
+        tiling: tile size, memory and threads.
+        save: how `output` is written.
+
+    Returns:
+        The path written; or a lazy `Cube` for a cube or path; or a DataArray for a DataArray.
+
+    Raises:
+        UsageError: an option is wrong.
+        FileFormatError: a file cannot be read.
+        NoDataError: the scene has no valid pixel.
+        WriteError: the output cannot be written; nothing was left under its name.
+    """
+    lr = source if isinstance(source, Cube) else opened(source)
+    if output is not None:
+        check_target(Path(output), lr, overwrite=save.overwrite)
+    ready = prepare(
+        lr,
+        scale=scale,
+        method=method,
+        model=model,
+        degradation=degradation,
+        consistency=consistency,
+        tiling=tiling,
+    )
+    if output is not None:
+        return write_prepared(ready, output, save=save, tiling=tiling)
+    return ready.cube if isinstance(source, Cube | str | os.PathLike) else ready.cube.to_xarray()
+
+
+def simulate(
+    source: Cube | xarray.DataArray | str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    recipe: Recipe,
+    msi: str | os.PathLike[str] | None = None,
+    save: Save = Save(WriteOptions(dtype="float32")),  # noqa: B008  frozen
+    memory_bytes: int = 1 << 30,
+) -> wald.Simulated:
+    """Degrade a cube as a sensor would, after the Wald protocol: its LR cube, and an MSI if the recipe has an SRF.
+
+    Args:
+        source: the HR cube, a DataArray `(band, y, x)` or a path.
+        output: file for the LR cube, beside which a sidecar `….recipe.json` is written; None for lazy cubes only.
+        recipe: what is done; see `Recipe`.
+        msi: file for the MSI.
+        save: how the files are written; floats by default, as rounding to integers is noise too.
+        memory_bytes: about how much memory the blocks in flight may take.
+
+    Returns:
+        The cubes, and the recipe as it was followed.
+
+    Raises:
+        UsageError: an option is wrong, or the recipe cannot be followed with this cube.
+        FileFormatError: a file cannot be read.
+        NoDataError: the scene has no valid pixel.
+        WriteError: an output cannot be written; nothing was left under its name.
+    """
+    hr = source if isinstance(source, Cube) else opened(source)
+    if msi is not None and (output is None or recipe.srf is None or Path(msi).resolve() == Path(output).resolve()):
+        raise UsageError("an MSI needs an SRF and an LR output of another name: give --srf and a name for each")
+    for target in (output, msi):
+        if target is not None:
+            check_target(Path(target), hr, overwrite=save.overwrite)
+    if output is not None:
+        check_sidecar(Path(output), overwrite=save.overwrite)
+    windows = sample.sample_windows(hr.values)
+    dead = sample.dead_bands(windows)
+    if dead:
+        listed = ", ".join(str(band + 1) for band in dead)
+        hr = replace(hr, bands=hr.bands.flagged(dead)).with_history(f"bands constant or without data: {listed}")
+    psf, _ = psf_of(hr, recipe.degradation)
+    done = wald.simulate(hr, replace(recipe, degradation=str(psf), output=_said(save.options)))
+    if not any(all_valid(valid) for _, _, valid in windows):
+        sample.sample_windows(done.lr.values)  # refuses a scene of which no LR pixel is valid
+    for cube, target in ((done.lr, output), (done.msi, msi)):
+        if cube is not None and target is not None:
+            write_cube(
+                cube,
+                target,
+                overwrite=save.overwrite,
+                options=save.options,
+                memory_bytes=memory_bytes,
+                progress=save.progress,
+            )
+    if output is not None:
+        write_sidecar(Path(output), {"recipe": done.recipe.as_dict(), "facts": done.facts})
+    return done
+
+
+def prepare(
+    lr: Cube,
+    *,
+    scale: int,
+    method: str = "bicubic",
+    model: str | os.PathLike[str] | None = None,
+    degradation: str | None = None,
+    consistency: str = "noise",
+    tiling: Tiling = Tiling(),
+) -> Prepared:
+    """All that is decided once per scene; see `sharpen` for the arguments. Nothing but a sample is read."""
+    scale = check_scale(scale)
+    if consistency not in MODES:
+        raise UsageError(f"consistency must be one of {', '.join(MODES)}, got {consistency!r}")
+    psf, psf_from = psf_of(lr, degradation, scale)
+    shape = lr.shape[1:]
+    operator = psf.operator((shape[0] * scale, shape[1] * scale), scale)
+    scene = fit_scene(lr.values)
+    estimate = _method_of(lr, scene, scale, method, model, tiling)
+    follow = fit_consistency(scene, estimate, operator, mode=consistency)
+    halo = halo_of(estimate.halo or 0, follow, complete=lr.values.complete)
+    components = 0 if follow is None else len(follow.lam)
+    tile, memory = _tile_of(lr, scale, halo, tiling, components=components, bandwise=estimate.bandwise)
+    tiles = plan(shape, tile=tile, halo=halo, scale=scale, multiple_of=estimate.multiple_of)
+    line = _history(scale, estimate, psf, psf_from, consistency, follow, scene)
+    cube = Cube(
+        values=Sharpened(lr.values, estimate, follow, tiles),
+        bands=lr.bands.flagged(scene.dead),
+        grid=None if lr.grid is None else lr.grid.zoom(scale),
+        storage=lr.storage,
+        quantity=lr.quantity,
+        units=lr.units,
+        attrs=lr.lasting_attrs,
+        history=(*lr.history, line),
+    )
+    return Prepared(cube, lr, scene, psf, psf_from, estimate, follow, tiles, memory)
+
+
+def write_prepared(ready: Prepared, output: str | os.PathLike[str], *, save: Save, tiling: Tiling) -> Path:
+    """Compute a prepared sharpening tile by tile into a file."""
+    value_range = None
+    if needs_range(ready.cube, save.options.dtype):
+        low, high = range_of(ready.lr, memory_bytes=tiling.memory_bytes)
+        room = _OVERSHOOT * (high - low)
+        value_range = (low - room, high + room)
+    return write_cube(
+        ready.cube,
+        output,
+        overwrite=save.overwrite,
+        options=save.options,
+        memory_bytes=tiling.memory_bytes,
+        value_range=value_range,
+        progress=save.progress,
+    )
+
+
+def output_bytes(ready: Prepared, options: WriteOptions) -> int:
+    """Size of the values of the output before compression."""
+    kind = options.dtype
+    itemsize = (
+        np.dtype(kind).itemsize
+        if needs_range(ready.cube, kind)
+        else choose_storage(ready.cube, kind, value_range=None).dtype.itemsize
+    )
+    return int(np.prod(ready.cube.shape, dtype=np.int64)) * itemsize
+
+
+def _said(options: WriteOptions) -> dict[str, str | bool]:
+    """What of the options decides the bytes of a file: the type, and what else is not as it is by default."""
+    parts = {name: getattr(options, name) for name in ("compress", "interleave", "cog", "dataset")}
+    unusual = {name: value for name, value in parts.items() if value != getattr(WriteOptions(), name)}
+    return {"dtype": options.dtype} | unusual
+
+
+def opened(source: xarray.DataArray | str | os.PathLike[str]) -> Cube:
+    """The cube of a path or DataArray; nothing is read of its values."""
+    return open_cube(source) if isinstance(source, str | os.PathLike) else Cube.from_xarray(source)
+
+
+def psf_of(lr: Cube, degradation: str | None, scale: int | None = None) -> tuple[Psf, str]:
+    """The declared PSF and where it comes from; with a `scale`, ``"estimate"`` has it estimated from the cube."""
+    if degradation == "estimate" and scale is not None:
+        return estimate_psf(lr.values, scale)
+    if degradation is not None:
+        return parse_psf(degradation), "stated"
+    if lr.values.files:
+        mtf = reader_of(lr.values.files[0]).mtf
+        if mtf is not None:
+            return parse_psf(f"mtf:{mtf}"), "sensor"
+    return DEFAULT, "default"
+
+
+def _method_of(
+    lr: Cube,
+    scene: SceneFit,
+    scale: int,
+    name: str,
+    model: str | os.PathLike[str] | None,
+    tiling: Tiling,
+) -> Method:
+    if model is None:
+        if name not in METHODS:
+            raise UsageError(f"expected a method out of {', '.join(METHODS)}, got {name!r}{nearest(name, METHODS)}")
+        return Bicubic.of(lr.shape[1:], scale)
+    (tile, _), _ = _tile_of(lr, scale, CONTEXT, tiling)
+    return method_for(_session_of(Path(model), tiling.threads), lr.values, lr.bands, scene, scale=scale, tile=tile)
+
+
+def _session_of(path: Path, threads: int) -> Session:
+    if path.suffix in ENDINGS:
+        return TorchSession(path, threads)
+    return OnnxSession(path, threads)
+
+
+def _tile_of(
+    lr: Cube, scale: int, halo: int, tiling: Tiling, *, components: int = 0, bandwise: bool = False
+) -> tuple[tuple[int, int], int]:
+    """Rows and columns of a tile's core, and the memory that the process is expected to take.
+
+    A tile's window is held as stored numbers and as values, its core as stored numbers twice: one tile is computed
+    while the one before is written. HR values exist for a few bands, and for all only where the method mixes them.
+    """
+    bands, value, stored = lr.shape[0], lr.values.dtype.itemsize, lr.storage.dtype.itemsize
+    mask = 0 if lr.values.complete else 2
+    window_bytes = bands * (stored + value + mask) + components * value * 4
+    core_bytes = scale**2 * 2 * bands * stored
+    if not bandwise:
+        window_bytes += bands * value * (2 + 2 * scale**2)
+    budget = max(tiling.memory_bytes - _BASE_BYTES, tiling.memory_bytes // 4)
+    height, width = lr.shape[1:]
+    if tiling.tile is not None:
+        if tiling.tile < 1:
+            raise UsageError(f"tile must be at least 1 LR pixel, got {tiling.tile}")
+        rows = cols = tiling.tile
+    elif bandwise:
+        rows, cols = strip_for_memory(
+            budget, width, window_bytes=window_bytes, core_bytes=core_bytes, halo=halo, scale=scale
+        )
+    else:
+        rows = cols = tile_for_memory(budget, window_bytes=window_bytes, core_bytes=core_bytes, halo=halo, scale=scale)
+    window = min(rows + 2 * halo, height) * min(cols + 2 * halo, width)
+    return (rows, cols), _BASE_BYTES + window * window_bytes + min(rows, height) * min(cols, width) * core_bytes
+
+
+def _history(
+    scale: int,
+    method: Method,
+    psf: Psf,
+    psf_from: str,
+    mode: str,
+    follow: Consistency | None,
+    scene: SceneFit,
+) -> str:
+    parts = [f"scale {scale}", f"method {method.name}", f"degradation {psf} ({psf_from})", f"consistency {mode}"]
+    if mode != "off":
+        parts.append(f"{0 if follow is None else len(follow.lam)} components corrected")
+    if scene.dead:
+        parts.append(f"bands constant or without data: {', '.join(str(b + 1) for b in scene.dead)}")
+    return f"hypersharp {_version.__version__} sharpen: {'; '.join(parts)}"
