@@ -1,0 +1,1 @@
+"""From a lazy LR cube to a lazy sharpened one: sampling, tiles, methods, sessions, consistency."""

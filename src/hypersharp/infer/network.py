@@ -1,0 +1,143 @@
+"""From a network behind a session to a `Method` for one scene: bands, normalisation or basis, and blending."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hypersharp.cube import Bands, Source, normalise
+from hypersharp.errors import UsageError
+from hypersharp.infer import subspace
+from hypersharp.infer.blend import Blended
+from hypersharp.infer.fit import SceneFit
+from hypersharp.infer.methods import Bicubic, Method, Network, Span
+from hypersharp.infer.session import Session
+from hypersharp.infer.tiles import plan
+
+CONTEXT = 24
+"""LR pixels around a tile of a network without finite halo, those that are blended among them."""
+_OVERLAP = 8  # LR pixels on either side of a border over which tiles are mixed
+_SAME_NM = 1.0  # a band may be this far off, or a quarter of the spacing where that is more
+
+
+@dataclass(frozen=True, eq=False)
+class SomeBands:
+    """A network for some bands of a cube; bicubic for those that it was not trained on.
+
+    Attributes:
+        network: takes the bands at `index`, in that order.
+        bicubic: for the others.
+        index: `(C',)` bands of the cube.
+    """
+
+    network: Network
+    bicubic: Bicubic
+    index: NDArray[np.intp]
+    bandwise: bool = False
+
+    @property
+    def name(self) -> str:
+        """That of the network, and how many bands it takes."""
+        return f"{self.network.name}, {len(self.index)} bands, the others bicubic"
+
+    @property
+    def halo(self) -> int | None:
+        """The larger of both."""
+        own = self.network.halo
+        return None if own is None else max(own, self.bicubic.halo)
+
+    @property
+    def multiple_of(self) -> int:
+        """That of the network."""
+        return self.network.multiple_of
+
+    def __call__(
+        self, lr: NDArray[np.floating[Any]], origin: tuple[int, int], hr_rows: Span, hr_cols: Span
+    ) -> NDArray[np.floating[Any]]:
+        """See `Method`."""
+        out = self.bicubic(lr, origin, hr_rows, hr_cols)
+        out[self.index] = self.network(lr[self.index], origin, hr_rows, hr_cols)
+        return out
+
+
+def method_for(session: Session, lr: Source, bands: Bands, scene: SceneFit, *, scale: int, tile: int) -> Method:
+    """Make a network ready for one LR scene.
+
+    Args:
+        session: the network.
+        lr: values of the scene.
+        bands: its bands.
+        scene: what was fitted on it.
+        scale: HR pixels per LR pixel along a side.
+        tile: side of the windows of a network without finite halo, without their context, in LR pixels.
+
+    Raises:
+        UsageError: the network is for another scale or for other bands.
+    """
+    card = session.card
+    if card.scale != scale:
+        raise UsageError(f"{session.name} was made for scale {card.scale}, got scale {scale}; choose another")
+    bicubic = Bicubic.of(lr.shape[1:], scale)
+    method: Method
+    if card.domain == "subspace":
+        if card.bands is None:
+            raise UsageError(f"{session.name} does not say how many eigenimages it takes; export it again")
+        noise = scene.noise.copy()
+        noise[scene.dead] = np.nan
+        fitted = subspace.fit([(values, valid) for _, values, valid in scene.windows], noise, count=card.bands)
+        method = subspace.SubspaceNetwork(session, fitted, bicubic, scale, card.multiple_of)
+    else:
+        index = match_bands(session, bands)
+        pieces = [(values, valid) for _, values, valid in scene.windows]
+        if index is not None:
+            pieces = [(values[index], valid[index]) for values, valid in pieces]
+        normal = normalise.fit(pieces, quantile=card.quantile)
+        method = Network(session, normal.offset, normal.divisor, scale)
+        if index is not None and list(index) != list(range(len(bands))):
+            method = SomeBands(method, bicubic, index)
+    if method.halo is not None:
+        return method
+    tiles = plan(lr.shape[1:], tile=max(tile, 16), halo=CONTEXT, scale=scale, multiple_of=card.multiple_of)
+    return Blended(method, lr, tiles, overlap=_OVERLAP)
+
+
+def match_bands(session: Session, bands: Bands) -> NDArray[np.intp] | None:
+    """Which bands of a cube the network takes, in its order; None for all of them as they are.
+
+    Bands are matched by wavelength where both sides know theirs, and else by their number.
+
+    Raises:
+        UsageError: a band is not in the cube, or the numbers differ.
+    """
+    card = session.card
+    if card.bands is None:
+        return None
+    if card.wavelength_nm is None or bands.wavelength_nm is None:
+        if card.bands != len(bands):
+            why = "it" if card.wavelength_nm is None else "the cube"
+            raise UsageError(
+                f"{session.name} takes {card.bands} bands, the cube has {len(bands)}, and {why} has no wavelengths to "
+                "match them by; choose the bands with --bands"
+            )
+        return None
+    wanted = np.asarray(card.wavelength_nm)
+    apart = np.abs(bands.wavelength_nm[None, :] - wanted[:, None])
+    apart[np.isnan(apart)] = np.inf
+    index = apart.argmin(axis=1)
+    ordered = np.sort(wanted)
+    spacing = float(np.median(np.diff(ordered))) if len(ordered) > 1 else 0.0
+    limit = max(_SAME_NM, spacing / 4)
+    far = apart[np.arange(len(wanted)), index] > limit
+    if far.any():
+        worst = int(np.flatnonzero(far)[0])
+        raise UsageError(
+            f"{session.name} was trained on a band at {wanted[worst]:.1f} nm; the nearest of the cube is at "
+            f"{bands.wavelength_nm[index[worst]]:.1f} nm ({int(far.sum())} of {len(wanted)} bands are further off than "
+            f"{limit:.1f} nm); choose a network for this sensor, or one of domain subspace"
+        )
+    if len(set(index.tolist())) != len(index):
+        raise UsageError(f"{session.name}: two of its bands match the same band of the cube; choose another network")
+    return np.asarray(index, dtype=np.intp)

@@ -1,0 +1,116 @@
+"""Running a network: the only file with ONNX Runtime.
+
+An `.onnx` file of ours carries its card in its metadata, under the key ``hypersharp_card``, as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hypersharp._require import require
+from hypersharp.errors import FileFormatError
+from hypersharp.models._card import CARD_KEY, Card
+
+__all__ = ["CARD_KEY", "Card", "OnnxSession", "Session"]
+
+
+class Session(Protocol):
+    """A network ready to run, whatever runs it."""
+
+    @property
+    def name(self) -> str:
+        """As it goes into messages: the file, or what is being trained."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the weights."""
+        ...
+
+    @property
+    def card(self) -> Card:
+        """What the network is."""
+        ...
+
+    def __call__(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the network on `(N, C, h, w)`, giving `(N, C, s·h, s·w)`, both normalised float32."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxSession:
+    """An `.onnx` file ready to run on the CPU.
+
+    Attributes:
+        path: the file.
+        threads: threads of one run; 0 for the library's own choice.
+    """
+
+    path: Path
+    threads: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.path.name
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the file, for the history."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    @cached_property
+    def card(self) -> Card:
+        """The card that the file carries.
+
+        Raises:
+            FileFormatError: the file carries none.
+        """
+        text = self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
+        if text is None:
+            raise FileFormatError(
+                f"{self.path.name}: the model carries no card (metadata {CARD_KEY!r}); export it with hypersharp"
+            )
+        return Card.from_json(text, self.path.name)
+
+    @cached_property
+    def _session(self) -> Any:
+        runtime = require("onnxruntime", "", "running an .onnx model")
+        if not self.path.is_file():
+            raise FileFormatError(f"expected an existing model file, got {os.fspath(self.path)!r}; check the path")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.log_severity_level = 3
+        try:
+            return runtime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime's exceptions share no base but Exception
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise FileFormatError(f"{self.path.name}: not a model that can be run ({first})") from None
+
+    def __call__(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the network on `(N, C, h, w)`, giving `(N, C, s·h, s·w)`, both normalised float32.
+
+        Raises:
+            FileFormatError: the network does not take this window, or answers with another shape.
+        """
+        name = self._session.get_inputs()[0].name
+        try:
+            sharp = np.asarray(self._session.run(None, {name: np.ascontiguousarray(lr)})[0])
+        except Exception as error:
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise FileFormatError(f"{self.path.name}: the model failed on a window {lr.shape} ({first})") from None
+        batch, bands, height, width = lr.shape
+        wanted = (batch, bands, height * self.card.scale, width * self.card.scale)
+        if sharp.shape != wanted:
+            raise FileFormatError(f"{self.path.name}: expected an output {wanted}, the model gave {sharp.shape}")
+        if not np.isfinite(sharp).all():
+            raise FileFormatError(f"{self.path.name}: the model gave values that are not finite; use another")
+        return sharp

@@ -1,0 +1,313 @@
+"""A sharpened cube as a lazy source: any HR region is computed when it is read, tile by tile.
+
+The tiles are planned once per scene and everything fitted is fitted once per scene, so it does not matter who reads
+which region in which order: the result is that of the whole scene computed at once, to rounding. What the bands of a
+tile share is computed at the first of them; the bands themselves a few at a time, so that HR values exist for a few
+bands only and stay in the processor's cache until they are encoded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hypersharp.cube import Source, all_valid, trivial_mask
+from hypersharp.cube.source import BandIndex, Mask, Values
+from hypersharp.infer import fill
+from hypersharp.infer.consistency import Consistency, lifted, undershoot_limit
+from hypersharp.infer.methods import Method
+from hypersharp.infer.tiles import Span, Tile, TilePlan
+
+GROUP_BYTES = 1 << 22
+"""Bands are best read in groups of about this many bytes of HR values."""
+
+# Multiplications per call up to which OpenBLAS leaves its threads asleep; awake they cost more than they bring where
+# the machine has other work.
+_SMALL_PRODUCT = 1 << 18
+_MIXED_ROWS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """What the bands of a tile share.
+
+    Attributes:
+        lr: `(C, h, w)` the tile's window, invalid pixels filled.
+        valid: `(C, rows, cols)` mask of the core in LR pixels.
+        whole: `(C, s·rows, s·cols)` estimate of the core by a method that mixes bands, else None.
+        multiplier: `(K, ...)` components of what the adjoint of the degradation turns into the correction, else None.
+        start: row and column of the LR plane at which that starts.
+    """
+
+    lr: Values
+    valid: Mask
+    whole: Values | None = None
+    multiplier: Values | None = None
+    start: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Sharpened:
+    """Source of sharpened values; see the module's text.
+
+    Attributes:
+        lr: the source that is sharpened.
+        method: the estimate.
+        consistency: what follows it, or None.
+        plan: tiles of the scene; window halos must hold what `halo_of` says.
+    """
+
+    lr: Source
+    method: Method
+    consistency: Consistency | None
+    plan: TilePlan
+    _recent: OrderedDict[Tile, _Ready] = field(default_factory=OrderedDict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(C, s·H, s·W)`."""
+        bands, height, width = self.lr.shape
+        return bands, height * self.plan.scale, width * self.plan.scale
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Float type of the LR values."""
+        return self.lr.dtype
+
+    @property
+    def complete(self) -> bool:
+        """Sharpening makes no pixel invalid."""
+        return self.lr.complete
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files of the LR source."""
+        return self.lr.files
+
+    @property
+    def block(self) -> tuple[int, int, int]:
+        """Bands, HR rows and HR columns in which to read: all bands of a tile a few at a time, then the next tile."""
+        rows, cols = (n * self.plan.scale for n in self.plan.core)
+        return max(1, GROUP_BYTES // (rows * cols * self.dtype.itemsize)), rows, cols
+
+    def read(self, bands: BandIndex, rows: slice, cols: slice) -> tuple[Values, Mask]:
+        """Sharpened values and valid mask of an HR window; see `Source.read`."""
+        count, height, width = self.shape
+        (r0, r1, _), (c0, c1, _) = rows.indices(height), cols.indices(width)
+        index = np.arange(count)[bands if isinstance(bands, slice) else list(bands)]
+        pick: slice | NDArray[np.intp] = bands if isinstance(bands, slice) else index
+        tiles = list(self.plan.touching((r0, r1), (c0, c1))) if r0 < r1 and c0 < c1 else []
+        parts = (self._part(tile, pick, (r0, r1), (c0, c1), keep=len(tiles)) for tile in tiles)
+        if len(tiles) == 1:
+            values, valid, _ = next(parts)
+            return values, valid
+        out = np.empty((len(index), max(0, r1 - r0), max(0, c1 - c0)), dtype=self.dtype)
+        mask = trivial_mask(out.shape) if self.complete else np.empty(out.shape, dtype=bool)
+        for values, valid, (top, left) in parts:
+            here = np.s_[:, top - r0 : top - r0 + values.shape[1], left - c0 : left - c0 + values.shape[2]]
+            out[here] = values
+            if not self.complete:
+                mask[here] = valid
+        return out, mask
+
+    def _part(
+        self, tile: Tile, pick: slice | NDArray[np.intp], hr_rows: Span, hr_cols: Span, *, keep: int
+    ) -> tuple[Values, Mask, tuple[int, int]]:
+        """The picked bands where a tile's core and an HR region meet, with the first HR row and column of that."""
+        scale = self.plan.scale
+        # Whole LR pixels are computed; what the region does not want of them is cut off at the end.
+        rows, cols = (
+            (max(core[0], start // scale), min(core[1], -(-stop // scale)))
+            for core, (start, stop) in zip((tile.rows, tile.cols), (hr_rows, hr_cols), strict=True)
+        )
+        values, valid = self._bands(tile, self._ready(tile, keep), pick, rows, cols)
+        top, left = max(hr_rows[0], rows[0] * scale), max(hr_cols[0], cols[0] * scale)
+        cut = np.s_[
+            :,
+            top - rows[0] * scale : hr_rows[1] - rows[0] * scale,
+            left - cols[0] * scale : hr_cols[1] - cols[0] * scale,
+        ]
+        return values[cut], valid[cut], (top, left)
+
+    def _ready(self, tile: Tile, keep: int) -> _Ready:
+        """What the bands of a tile share; kept for the tiles of the latest read."""
+        with self._lock:
+            if tile not in self._recent:
+                while len(self._recent) >= keep:
+                    self._recent.popitem(last=False)
+                self._recent[tile] = self._prepare(tile)
+            self._recent.move_to_end(tile)
+            return self._recent[tile]
+
+    @property
+    def _reach(self) -> int:
+        return fill.reach_of(self.method.halo or 0, 0 if self.consistency is None else self.consistency.operator.halo)
+
+    def _prepare(self, tile: Tile) -> _Ready:
+        lr, valid = self.lr.read(slice(None), slice(*tile.window_rows), slice(*tile.window_cols))
+        lr = fill.fill_invalid(lr, valid, self._reach)
+        inside = valid[_within(tile, tile.rows, tile.cols)]
+        follow, core = self.consistency, (self._hr(tile.rows), self._hr(tile.cols))
+        if (follow is None and self.method.bandwise) or not (all_valid(inside) or inside.any()):
+            return _Ready(lr, inside)
+        origin = (tile.window_rows[0], tile.window_cols[0])
+        spans = _Spans.of(tile, follow, self.plan)
+        whole = None if self.method.bandwise else self.method(lr, origin, *spans.sharp)
+        multiplier = None if follow is None else self._multiplier(tile, spans, follow, lr, valid, whole)
+        if whole is not None:
+            (top, bottom), (left, right) = core
+            whole = whole[:, top - spans.sharp[0][0] :, left - spans.sharp[1][0] :][:, : bottom - top, : right - left]
+        return _Ready(lr, inside, whole, multiplier, (spans.residual[0][0], spans.residual[1][0]))
+
+    def _multiplier(
+        self, tile: Tile, spans: _Spans, follow: Consistency, lr: Values, valid: Mask, whole: Values | None
+    ) -> Values:
+        """Components of z, of which Aᵀ·z is the correction, on the LR pixels `spans.residual`."""
+        (rows, cols), there = spans.residual, _within(tile, *spans.residual)
+        mixed = _mix(follow.project, lr)
+        residual = mixed[there].copy()
+        count = max(1, GROUP_BYTES // (self.plan.scale**2 * mixed[0].nbytes))
+        for at in (slice(first, first + count) for first in range(0, len(mixed), count)):
+            if whole is None:
+                sharp = self.method(mixed[at], (tile.window_rows[0], tile.window_cols[0]), *spans.sharp)
+            else:
+                sharp = _mix(follow.project[at], whole)
+            residual[at] -= follow.operator.apply_window(sharp, rows, cols, (spans.sharp[0][0], spans.sharp[1][0]))
+        seen = valid[there]
+        evidence = trivial_mask(seen.shape[1:]) if all_valid(seen) else np.asarray(seen[follow.needed].all(axis=0))
+        return follow.solve(residual * evidence, evidence, rows, cols)
+
+    def _bands(
+        self, tile: Tile, ready: _Ready, pick: slice | NDArray[np.intp], rows: Span, cols: Span
+    ) -> tuple[Values, Mask]:
+        """The picked bands of LR `rows` and `cols` inside a tile's core, sharpened."""
+        valid = ready.valid[pick][
+            :, rows[0] - tile.rows[0] : rows[1] - tile.rows[0], cols[0] - tile.cols[0] : cols[1] - tile.cols[0]
+        ]
+        scale, all_of_it = self.plan.scale, all_valid(valid)
+        shape = (len(valid), (rows[1] - rows[0]) * scale, (cols[1] - cols[0]) * scale)
+        if not all_of_it and not valid.any():
+            return np.full(shape, np.nan, self.dtype), np.zeros(shape, dtype=bool)
+        lr = ready.lr[pick]
+        top, left = (rows[0] - tile.rows[0]) * scale, (cols[0] - tile.cols[0]) * scale
+        inside = np.s_[:, top : top + shape[1], left : left + shape[2]]
+        if ready.whole is None:
+            origin = (tile.window_rows[0], tile.window_cols[0])
+            sharp = self.method(lr, origin, self._hr(rows), self._hr(cols))
+        else:
+            sharp = np.array(ready.whole[pick][inside])
+        if self.consistency is not None and ready.multiplier is not None:
+            operator = self.consistency.operator
+            (low, high), (west, east) = operator.adjoint_support(self._hr(rows), self._hr(cols))
+            near = ready.multiplier[
+                :, low - ready.start[0] : high - ready.start[0], west - ready.start[1] : east - ready.start[1]
+            ]
+            mixed = _mix(self.consistency.expand[pick], near)
+            change = operator.adjoint_window(mixed, self._hr(rows), self._hr(cols), (low, west))
+            if self.consistency.guarded:
+                self._guard(tile, lr, sharp, change, rows, cols, self.consistency.noise[pick])
+            sharp += change
+        if all_of_it:
+            return sharp, trivial_mask(shape)
+        # An HR pixel is valid when the LR pixel that holds it is.
+        hr_valid = valid.repeat(scale, axis=1).repeat(scale, axis=2)
+        sharp[~hr_valid] = np.nan
+        return sharp, hr_valid
+
+    def _guard(
+        self, tile: Tile, lr: Values, sharp: Values, change: Values, rows: Span, cols: Span, noise: NDArray[np.float64]
+    ) -> None:
+        """Change `change` so that it takes `sharp` nowhere below the limit of undershoot.
+
+        Interpolation that lies lower already is ringing too and is raised; a network that does so has its reasons, and
+        is only not taken lower. Both arrays are of LR `rows` and `cols`; `lr` is the tile's window.
+        """
+        scale = self.plan.scale
+        (low, high), (left, right) = (
+            (max(window[0], span[0] - 1), min(window[1], span[1] + 1))
+            for window, span in zip((tile.window_rows, tile.window_cols), (rows, cols), strict=True)
+        )
+        floor = undershoot_limit(lr[_within(tile, (low, high), (left, right))], noise)
+        floor = floor[:, rows[0] - low : rows[1] - low, cols[0] - left : cols[1] - left]
+        shape = (len(sharp), rows[1] - rows[0], scale, cols[1] - cols[0], scale)
+        estimate, added = (part.reshape(shape).swapaxes(2, 3) for part in (sharp, change))  # (c, h, w, s, s)
+        lowest = np.minimum.reduce([estimate[..., i, j] + added[..., i, j] for i in range(scale) for j in range(scale)])
+        at = np.nonzero(lowest < floor)
+        if at[0].size:
+            limit = floor[at][:, None, None]
+            if not self.method.bandwise:
+                limit = np.minimum(limit, estimate[at])
+            added[at] = limit + lifted(estimate[at] + added[at] - limit) - estimate[at]
+
+    def _hr(self, span: Span) -> Span:
+        return span[0] * self.plan.scale, span[1] * self.plan.scale
+
+
+def _within(tile: Tile, rows: Span, cols: Span) -> tuple[slice, slice, slice]:
+    """Index of rows and columns of the LR plane in an array `(C, h, w)` of a tile's window."""
+    top, left = tile.window_rows[0], tile.window_cols[0]
+    return np.s_[:, rows[0] - top : rows[1] - top, cols[0] - left : cols[1] - left]
+
+
+def _mix(weights: NDArray[np.float64], planes: Values) -> Values:
+    """`(K, C)` weights applied to the first axis of `(C, h, w)` planes."""
+    mixed = np.empty((len(weights), *planes.shape[1:]), planes.dtype)
+    for first in range(0, len(weights), _MIXED_ROWS):
+        some, target = weights[first : first + _MIXED_ROWS].astype(planes.dtype), mixed[first : first + _MIXED_ROWS]
+        used = np.flatnonzero(some.any(axis=0))  # where bands are components, a few out of all
+        held = planes if len(used) == len(planes) else planes[used]
+        if len(used) < len(planes):
+            some = some[:, used]
+        step = max(16, _SMALL_PRODUCT // max(1, some.size) - 1)
+        for left in range(0, planes.shape[2], step):
+            at = np.s_[:, :, left : left + step]
+            np.matmul(some, held[at].transpose(1, 0, 2), out=target[at].transpose(1, 0, 2))  # a product for each row
+    return mixed
+
+
+@dataclass(frozen=True)
+class _Spans:
+    """Regions of a tile's computation: where the residual is formed (LR) and where sr₀ is needed (HR)."""
+
+    residual: tuple[Span, Span]
+    sharp: tuple[Span, Span]
+
+    @classmethod
+    def of(cls, tile: Tile, consistency: Consistency | None, plan: TilePlan) -> _Spans:
+        scale = plan.scale
+        core = ((tile.rows[0] * scale, tile.rows[1] * scale), (tile.cols[0] * scale, tile.cols[1] * scale))
+        if consistency is None:
+            return cls((tile.rows, tile.cols), core)
+        reach = consistency.operator.adjoint_support(*core)
+        rows, cols = (
+            (max(0, low - consistency.halo), min(size, high + consistency.halo))
+            for (low, high), size in zip(reach, plan.shape, strict=True)
+        )
+        sharp = consistency.operator.support(rows, cols)
+        grown = tuple(
+            (min(a, c) // scale * scale, -(-max(b, d) // scale) * scale)
+            for (a, b), (c, d) in zip(sharp, core, strict=True)
+        )
+        return cls((rows, cols), (grown[0], grown[1]))
+
+
+def halo_of(method_halo: int, consistency: Consistency | None, *, complete: bool) -> int:
+    """LR pixels that a tile's window needs around its core.
+
+    Args:
+        method_halo: halo of the estimate.
+        consistency: what follows it, or None.
+        complete: whether no pixel can be invalid; else the filling of invalid pixels reaches further.
+    """
+    halo, blur = method_halo, 0
+    if consistency is not None:
+        blur = consistency.operator.halo
+        halo += consistency.halo + 2 * blur + 1
+    return halo if complete else halo + fill.reach_of(method_halo, blur)

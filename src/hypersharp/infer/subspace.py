@@ -1,0 +1,127 @@
+"""The subspace domain: a scene as a few eigenimages of its own LR cube, so that one network runs on any sensor.
+
+The basis is a principal component analysis in units of each band's noise (maximum noise fraction; Green et al., IEEE
+TGRS 26, 1988), so a noisy band cannot rule it. What it does not hold is carried by bicubic enlargement, exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hypersharp.errors import NoDataError
+from hypersharp.infer.methods import Bicubic, Span
+from hypersharp.infer.session import Session
+
+Floats = NDArray[np.floating[Any]]
+_NOISELESS = 1e-3  # of a band's spread: noise that stands in for less, or such a band would rule the basis
+_NOTHING = 1e-9  # of the strongest component's variance: what is below is rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Subspace:
+    """`spectrum ≈ mean + basis · u` with eigenimages `u` of zero mean and unit spread over the LR scene.
+
+    Attributes:
+        mean: `(C,)` mean spectrum in physical units.
+        basis: `(C, K)` physical units per unit of each eigenimage; columns of zeros pad a scene that has fewer.
+        project: `(K, C)` with `project · basis` the identity, but for what is padded.
+    """
+
+    mean: NDArray[np.float64]
+    basis: NDArray[np.float64]
+    project: NDArray[np.float64]
+
+    def encode(self, values: Floats) -> Floats:
+        """Eigenimages `(K, h, w)` of `(C, h, w)`."""
+        away = values - self.mean[:, None, None].astype(values.dtype)
+        u: Floats = np.tensordot(self.project.astype(values.dtype), away, axes=1)
+        return u
+
+    def spread(self) -> NDArray[np.float64]:
+        """`(K,)` root of the energy that one unit of each eigenimage has in the bands."""
+        return np.asarray(np.sqrt((self.basis**2).sum(axis=0)))
+
+    def gram(self) -> NDArray[np.float64]:
+        """`(1 + K, 1 + K)` products of mean and basis, over the energy of the mean spectrum."""
+        both = np.concatenate([self.mean[:, None], self.basis], axis=1)
+        product = both.T @ both
+        return np.asarray(product / max(float(np.trace(product)), 1e-300))
+
+
+def fit(windows: Sequence[tuple[Floats, NDArray[np.bool_]]], noise: NDArray[np.float64], *, count: int) -> Subspace:
+    """Fit the basis of one LR scene.
+
+    Args:
+        windows: `(values (C, h, w), valid (C, h, w))` pieces of the LR scene; never of HR.
+        noise: `(C,)` standard deviation of each band's noise; NaN for bands that the basis leaves to bicubic.
+        count: `K`.
+
+    Raises:
+        NoDataError: no pixel is valid in all bands that count.
+    """
+    alive = np.isfinite(noise)
+    pixels = np.concatenate(
+        [values[:, valid[alive].all(axis=0)].astype(np.float64) for values, valid in windows], axis=1
+    )
+    if pixels.shape[1] < 2 or not alive.any():
+        raise NoDataError("no pixel is valid in all bands, so the scene has no eigenimages; leave out the bad bands")
+    pixels[~alive] = 0
+    mean = pixels.mean(axis=1)
+    away = pixels - mean[:, None]
+    floor = np.maximum(np.where(alive, noise, 0.0), _NOISELESS * away.std(axis=1))
+    white = np.divide(1.0, floor, out=np.zeros_like(floor), where=floor > 0)
+    scaled = away * white[:, None]
+    values, vectors = np.linalg.eigh(scaled @ scaled.T / pixels.shape[1])
+    order = np.argsort(values)[::-1][:count]
+    order = order[values[order] > _NOTHING * max(values.max(), 1e-300)]
+    size = np.sqrt(values[order])
+    vectors = vectors[:, order]
+    vectors = vectors * np.where(vectors.sum(axis=0) < 0, -1.0, 1.0)  # the sign of an eigenvector is anyone's
+    basis, project = np.zeros((len(mean), count)), np.zeros((count, len(mean)))
+    basis[:, : len(order)] = vectors * size * floor[:, None]
+    project[: len(order)] = (vectors / size).T * white
+    return Subspace(mean, basis, project)
+
+
+@dataclass(frozen=True, eq=False)
+class SubspaceNetwork:
+    """A network on eigenimages; itself a `Method`: `bicubic(lr) + basis · (net(u) − bicubic(u))`."""
+
+    session: Session
+    subspace: Subspace
+    bicubic: Bicubic
+    scale: int
+    multiple_of: int = 1
+    bandwise: bool = False
+
+    @property
+    def name(self) -> str:
+        """Model name, the first digits of the hash of its file, and the number of eigenimages."""
+        kept = int((self.subspace.spread() > 0).sum())
+        return f"{self.session.card.model} (weights {self.session.sha256[:12]}, {kept} eigenimages)"
+
+    @property
+    def halo(self) -> int | None:
+        """As the card says, and what bicubic needs."""
+        own = self.session.card.halo
+        return None if own is None else max(own, self.bicubic.halo)
+
+    def __call__(self, lr: Floats, origin: tuple[int, int], hr_rows: Span, hr_cols: Span) -> Floats:
+        """See `Method`."""
+        wide = self.bicubic(lr, origin, hr_rows, hr_cols)
+        u = self.subspace.encode(lr).astype(np.float32)[None]
+        height, width = u.shape[2:]
+        step = self.session.card.multiple_of
+        pad = (-height % step, -width % step)
+        if any(pad):
+            u = np.pad(u, ((0, 0), (0, 0), (0, pad[0]), (0, pad[1])), mode="symmetric")
+        top, left = origin[0] * self.scale, origin[1] * self.scale
+        sharp = self.session(u)[0][:, hr_rows[0] - top : hr_rows[1] - top, hr_cols[0] - left : hr_cols[1] - left]
+        change = (sharp - self.subspace.encode(wide)).astype(lr.dtype)
+        out: Floats = wide + np.tensordot(self.subspace.basis.astype(lr.dtype), change, axes=1)
+        return out
