@@ -1,0 +1,131 @@
+"""Batches of patches, drawn so that epoch and step say everything: a run that is resumed draws what it would have.
+
+Letters: N batch, C channels, s scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hypersharp.errors import UsageError
+from hypersharp.operators import Separable
+
+TRANSFORMS = {"none": 1, "rotations": 4, "all": 8}
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A scene as a network sees it, on the device of the run.
+
+    Attributes:
+        name: of the scene.
+        lr: `(C, h, w)` normalised.
+        hr: `(C, s·h, s·w)` normalised.
+        valid: `(s·h, s·w)` HR pixels that patches may hold.
+    """
+
+    name: str
+    lr: Tensor
+    hr: Tensor
+    valid: NDArray[np.bool_]
+
+
+class Batch(NamedTuple):
+    """`lr (N, C, p/s, p/s)`, `hr (N, C, p, p)` and the `(N,)` scenes that they come from."""
+
+    lr: Tensor
+    hr: Tensor
+    scene: Tensor
+
+
+class Patches:
+    """The patches of some scenes.
+
+    `plan(epoch)` decides places, order and turns of a whole epoch; `batch` cuts one step of it.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        scale: int,
+        patch: int,
+        stride: int = 0,
+        per_epoch: int = 0,
+        augment: str = "all",
+        seed: int = 0,
+        degrade: Separable | None = None,
+    ) -> None:
+        """Find the places.
+
+        Args:
+            pairs: the scenes.
+            scale: HR pixels per LR pixel along a side.
+            patch: side in HR pixels.
+            stride: HR pixels between places on a grid; 0 for any place on the LR grid.
+            per_epoch: patches per epoch; 0 for every place once.
+            augment: key of `TRANSFORMS`.
+            seed: of order, places and turns.
+            degrade: from an HR patch to LR; None to cut LR patches from the LR scene.
+
+        Raises:
+            UsageError: a scene is smaller than a patch, or no patch is free of invalid pixels.
+        """
+        self.pairs, self.scale, self.patch = list(pairs), scale, patch
+        self.per_epoch, self.turns, self.seed, self.degrade = per_epoch, TRANSFORMS[augment], seed, degrade
+        found = [self._places(at, pair, stride or scale) for at, pair in enumerate(self.pairs)]
+        self.places: NDArray[np.int64] = np.concatenate(found)  # (places, 3): scene, row, column in HR pixels
+
+    def _places(self, at: int, pair: Pair, step: int) -> NDArray[np.int64]:
+        height, width = pair.hr.shape[1:]
+        if height < self.patch or width < self.patch:
+            raise UsageError(
+                f"{pair.name} has {height} x {width} pixels, less than a patch of {self.patch}; take smaller patches"
+            )
+        rows, cols = (np.arange(0, n - self.patch + 1, step) for n in (height, width))
+        total = np.zeros((height + 1, width + 1), dtype=np.int64)
+        total[1:, 1:] = (~pair.valid).cumsum(0).cumsum(1)
+        lower, right = rows[:, None] + self.patch, cols + self.patch
+        bad = total[lower, right] - total[rows[:, None], right] - total[lower, cols] + total[rows[:, None], cols]
+        row, col = np.nonzero(bad == 0)
+        if not row.size:
+            raise UsageError(f"{pair.name}: every patch of {self.patch} holds an invalid pixel; take smaller patches")
+        return np.stack([np.full(row.size, at), rows[row], cols[col]], axis=1)
+
+    def __len__(self) -> int:
+        """Patches per epoch."""
+        return self.per_epoch or len(self.places)
+
+    def plan(self, epoch: int) -> NDArray[np.int64]:
+        """`(patches, 4)` scene, row, column and turn of every patch of an epoch, in order."""
+        draw = np.random.default_rng([self.seed, epoch])
+        count = len(self)
+        rounds = [draw.permutation(len(self.places)) for _ in range(-(-count // len(self.places)))]
+        order = np.concatenate(rounds)[:count]
+        return np.concatenate([self.places[order], draw.integers(0, self.turns, (count, 1))], axis=1)
+
+    def batch(self, rows: NDArray[np.int64]) -> Batch:
+        """Cut the patches of some rows of a plan."""
+        hr, lr = [], []
+        for at, row, col, turn in rows.tolist():
+            pair, side, scale = self.pairs[at], self.patch, self.scale
+            hr.append(_turned(pair.hr[:, row : row + side, col : col + side], turn))
+            if self.degrade is None:
+                low = pair.lr[:, row // scale : (row + side) // scale, col // scale : (col + side) // scale]
+                lr.append(_turned(low, turn))
+        sharp = torch.stack(hr)
+        blurred = torch.stack(lr) if self.degrade is None else self.degrade.apply(sharp)
+        return Batch(blurred, sharp, torch.as_tensor(rows[:, 0], device=sharp.device))
+
+
+def _turned(cube: Tensor, turn: int) -> Tensor:
+    """`(C, H, W)` turned by 90° `turn % 4` times, mirrored first from 4 on."""
+    mirrored = cube.flip(2) if turn >= 4 else cube
+    return torch.rot90(mirrored, turn % 4, (1, 2))

@@ -1,0 +1,130 @@
+"""A checkpoint: weights as safetensors with the card inside, and the card beside it; written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from hypersharp import _version, models
+from hypersharp.errors import WriteError
+from hypersharp.infer.torch_session import card_beside
+from hypersharp.models._card import CARD_KEY, Card, config_to_dict
+from hypersharp.train.config import RunConfig
+
+
+def save_checkpoint(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
+    """Write a checkpoint and its card.
+
+    Raises:
+        WriteError: it cannot be written; what was there before stays.
+    """
+    scratch = path.with_name(f".{path.name}.part-{os.getpid()}")
+    plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    try:
+        save_file(plain, scratch, metadata={CARD_KEY: card.to_json()})
+        os.replace(scratch, path)
+    except Exception as error:  # safetensors has an error of its own for a full disk
+        scratch.unlink(missing_ok=True)
+        raise WriteError(f"{path.name}: writing failed ({error}); free space or choose another folder") from None
+    write_text(card_beside(path), card.to_json() + "\n")
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write all that a run needs to go on, whole or not at all.
+
+    Raises:
+        WriteError: it cannot be written; the state before stays.
+    """
+    scratch = path.with_name(f".{path.name}.part-{os.getpid()}")
+    try:
+        torch.save(dict(state), scratch)
+        os.replace(scratch, path)
+    except (OSError, RuntimeError) as error:
+        scratch.unlink(missing_ok=True)
+        raise WriteError(f"{path.name}: writing failed ({error}); free space or choose another folder") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    scratch = path.with_name(f".{path.name}.part-{os.getpid()}")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        os.replace(scratch, path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise WriteError(f"{path.name}: writing failed ({error.strerror or error})") from None
+
+
+def card_of(
+    config: RunConfig,
+    network_config: Any,
+    *,
+    channels: int,
+    wavelength_nm: tuple[float, ...] | None,
+    about: Mapping[str, Any],
+) -> Card:
+    """The card of a network that a recipe trains."""
+    spec = models.get_spec(config.model.name)
+    data = config.data
+    facts = {
+        "hypersharp": _version.__version__,
+        "commit": commit(),
+        "recipe": config.about,
+        "task": spec.task,
+        "paper": spec.paper,
+        "degradation": data.degradation,
+        "crop_then_degrade": data.crop_then_degrade,
+        "normalisation": f"quantile {data.divisor:g} of the LR scene" if data.domain == "bands" else "eigenimages",
+        "split": {
+            "train": data.train,
+            "validation": data.validation,
+            "block": None if data.block is None else data.block.model_dump(),
+        },
+        "objective": config.objective.model_dump(),
+        "seed": config.seed,
+    }
+    return Card(
+        model=config.model.name,
+        scale=data.scale,
+        bands=channels,
+        halo=spec.halo(network_config),
+        multiple_of=spec.multiple_of,
+        domain=data.domain,
+        quantile=data.divisor,
+        wavelength_nm=wavelength_nm,
+        config=config_to_dict(network_config),
+        about=facts | dict(about),
+    )
+
+
+def with_about(card: Card, about: Mapping[str, Any]) -> Card:
+    """The card with more said about it."""
+    return Card(**{**asdict(card), "about": {**card.about, **about}})
+
+
+def commit() -> str:
+    """The commit of the source tree that runs, with ``+`` where it is changed; empty for an installed package."""
+    folder = Path(__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def weights_of(module: nn.Module) -> dict[str, Tensor]:
+    """Copies of a module's state, for a checkpoint."""
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}

@@ -1,0 +1,285 @@
+"""The recipe of a run: TOML, checked before anything is read; unknown keys are refused with the nearest name."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hypersharp._nearest import nearest
+from hypersharp.degrade.psf import parse_psf
+from hypersharp.errors import FileFormatError, UsageError
+from hypersharp.train.losses import H_LOSS, KD_LOSS, TERMS
+
+Loss = dict[str, float]
+_Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A table of a recipe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class ModelConfig(Section):
+    """Which network.
+
+    Attributes:
+        name: as in `models.list_models`.
+        config: fields of its own configuration.
+    """
+
+    name: str
+    config: dict[str, Any] = {}
+
+
+class BlockSplit(Section):
+    """One part of every scene for validation, the rest for training.
+
+    Attributes:
+        side: edge of the scene at which the validation block lies.
+        size: its rows or columns in HR pixels.
+        gap: HR pixels between both that are in neither.
+    """
+
+    side: Literal["top", "bottom", "left", "right"] = "top"
+    size: _Positive
+    gap: Annotated[int, Field(ge=0)] = 0
+
+
+class DataConfig(Section):
+    """Which pixels.
+
+    Attributes:
+        root: folder of the scenes; environment variables such as ``${HYPERSHARP_DATA}`` are filled in.
+        train: files of scenes, with or without ending, relative to `root`; shell patterns allowed.
+        validation: likewise; may be empty with `block`.
+        test: likewise; scored once, after training.
+        block: split the training scenes themselves.
+        scale: HR pixels per LR pixel along a side.
+        degradation: as `degrade.psf.parse_psf` takes it.
+        crop_then_degrade: cut HR patches first and degrade each, with its borders mirrored, as the papers do; else the
+            whole scene is degraded once and both are cut.
+        domain: ``"bands"`` or ``"subspace"``.
+        components: eigenimages in a subspace.
+        divisor: quantile of the LR scene's magnitudes that becomes 1; 1 for its maximum.
+        drop_noisy_db: leave out bands whose spread is less than this above their noise; none for no limit.
+        patch: side of a patch in HR pixels.
+        stride: HR pixels between patches on a grid; 0 for random places.
+        per_epoch: patches per epoch; 0 for all of the grid.
+        augment: ``"none"``, ``"rotations"`` (by 90°) or ``"all"`` eight rotations and flips.
+    """
+
+    root: str = "."
+    train: list[str] = Field(min_length=1)
+    validation: list[str] = []
+    test: list[str] = []
+    block: BlockSplit | None = None
+    scale: Annotated[int, Field(ge=2, le=8)]
+    degradation: str = "bicubic"
+    crop_then_degrade: bool = False
+    domain: Literal["bands", "subspace"] = "bands"
+    components: _Positive = 8
+    divisor: Annotated[float, Field(gt=0, le=1)] = 0.999
+    drop_noisy_db: float | None = None
+    patch: _Positive = 64
+    stride: Annotated[int, Field(ge=0)] = 0
+    per_epoch: Annotated[int, Field(ge=0)] = 1000
+    augment: Literal["none", "rotations", "all"] = "all"
+
+    @model_validator(mode="after")
+    def _fits(self) -> DataConfig:
+        parse_psf(self.degradation)
+        if self.patch % self.scale or (self.stride % self.scale and not self.crop_then_degrade):
+            raise ValueError(f"patch and stride must be multiples of the scale {self.scale}")
+        if not self.stride and not self.per_epoch:
+            raise ValueError("random places need per_epoch, the number of patches")
+        return self
+
+
+class ObjectiveConfig(Section):
+    """What is minimised.
+
+    Attributes:
+        kind: ``"supervised"``, ``"distilled"`` or ``"edge"``.
+        loss: term to weight of the data loss.
+        teacher: checkpoint of the teacher; `hypersharp distill --teacher` fills it in.
+        distil_loss: terms between student and teacher.
+        alpha: weight of the distillation at the start.
+        decay: factor on it …
+        every: … after this many epochs.
+        taps: submodules of student and teacher to compare; none for the SR images.
+        edge_taps: the spec's tap of the stages that the edge branch teaches.
+        learnable: let the weights of EDLGFS's terms learn.
+        detach: let the edge branch teach the network and not the reverse.
+    """
+
+    kind: Literal["supervised", "distilled", "edge"] = "supervised"
+    loss: Loss = H_LOSS
+    teacher: str | None = None
+    distil_loss: Loss = KD_LOSS
+    alpha: Annotated[float, Field(ge=0)] = 0.01
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.66
+    every: _Positive = 10
+    taps: tuple[str, str] | None = None
+    edge_taps: str = "stages"
+    learnable: bool = True
+    detach: bool = False
+
+    @model_validator(mode="after")
+    def _known(self) -> ObjectiveConfig:
+        for loss in (self.loss, self.distil_loss):
+            for name in loss:
+                if name not in TERMS:
+                    raise ValueError(f"expected a term out of {', '.join(TERMS)}, got {name!r}{nearest(name, TERMS)}")
+        if not any(self.loss.values()):
+            raise ValueError("at least one term needs a weight")
+        return self
+
+
+class TrainConfig(Section):
+    """How it is minimised.
+
+    Attributes:
+        epochs: passes over `data.per_epoch` patches.
+        batch: patches per step, over all processes.
+        optimiser: ``"adam"`` or ``"adamw"``.
+        lr: learning rate after the warm-up.
+        lr_end: learning rate at the end (cosine).
+        schedule: ``"constant"``, ``"cosine"`` or ``"step"``.
+        step_every: epochs between two steps.
+        step_factor: of the learning rate at a step.
+        warm_up: steps over which the learning rate rises from 0.
+        weight_decay: of AdamW.
+        clip: largest norm of the gradient; 0 for none.
+        ema: decay of the averaged weights, which are those that are validated and kept; 0 for none.
+        validate_every: epochs between two validations; the last epoch is always validated.
+        metric: of the protocol *ours*, decides which weights are best.
+        patience: validations without a better one after which the run stops; 0 for none.
+        save_every: steps between two states to resume from, besides the end of every epoch.
+        log_every: steps between two lines of the log.
+        tile: side of the tiles of validation in LR pixels.
+        precision: as Lightning Fabric takes it.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    """
+
+    epochs: _Positive
+    batch: _Positive = 16
+    optimiser: Literal["adam", "adamw"] = "adam"
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    lr_end: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    step_every: _Positive = 30
+    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+    warm_up: Annotated[int, Field(ge=0)] = 0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip: Annotated[float, Field(ge=0)] = 0.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    validate_every: _Positive = 1
+    metric: Literal["mpsnr_db", "mssim", "sam_deg", "cc", "rmse", "ergas"] = "mpsnr_db"
+    patience: Annotated[int, Field(ge=0)] = 0
+    save_every: Annotated[int, Field(ge=0)] = 0
+    log_every: _Positive = 20
+    tile: _Positive = 64
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class RunConfig(Section):
+    """A whole recipe.
+
+    Attributes:
+        about: what this is, for people; the source of its settings.
+        seed: of everything that is drawn.
+        model: which network.
+        data: which pixels.
+        objective: what is minimised.
+        train: how.
+    """
+
+    about: str = ""
+    seed: int = 0
+    model: ModelConfig
+    data: DataConfig
+    objective: ObjectiveConfig = ObjectiveConfig()
+    train: TrainConfig
+
+
+def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a recipe, TOML or the JSON that a run saves.
+
+    Args:
+        path: the file.
+        overrides: ``"train.epochs=5"`` and the like; values as in TOML, bare words as text.
+
+    Raises:
+        FileFormatError: the file is missing or neither.
+        UsageError: a key is unknown, or a value of the wrong kind.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+        raw = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise FileFormatError(f"{file}: cannot be read ({error.strerror or error}); check the path") from None
+    except ValueError as error:  # TOML, JSON and decoding errors alike
+        raise FileFormatError(f"{file.name}: not a recipe that can be read ({error})") from None
+    for override in overrides:
+        _set(raw, override)
+    return parse_config(raw, file.name)
+
+
+def parse_config(raw: dict[str, Any], where: str) -> RunConfig:
+    """A recipe from plain values.
+
+    Raises:
+        UsageError: a key is unknown, or a value of the wrong kind; `where` is named.
+    """
+    try:
+        return RunConfig.model_validate(raw)
+    except ValidationError as error:
+        raise UsageError(f"{where}: {_explained(error)}") from None
+
+
+def _set(raw: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise UsageError(f"--set takes KEY=VALUE such as train.epochs=5, got {override!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    table = raw
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise UsageError(f"--set {key}: {part!r} is a value and no table")
+    table[parts[-1]] = value
+
+
+def _explained(error: ValidationError) -> str:
+    """The first complaint as one line, with the nearest name for an unknown key."""
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    at = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(at[:-1])
+        return f"unknown key {'.'.join(at)!r}{nearest(at[-1], known)}; here are allowed {', '.join(known)}"
+    if first["type"] == "missing":
+        return f"the key {'.'.join(at)!r} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    return f"{'.'.join(at)}: {message}{got}"
+
+
+def _known_keys(path: Sequence[str]) -> list[str]:
+    section: Any = RunConfig
+    for part in path:
+        kinds = [section.model_fields[part].annotation, *getattr(section.model_fields[part].annotation, "__args__", ())]
+        section = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section))
+    return sorted(section.model_fields)

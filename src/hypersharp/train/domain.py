@@ -1,0 +1,202 @@
+"""A scene as a network sees it: its bands normalised, or the eigenimages of its own LR cube; and whole-scene scores.
+
+Everything is fitted on the degraded whole scene by the code that users' scenes go through, never on HR or a patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from hypersharp.cube import Bands, normalise
+from hypersharp.cube.source import array_source
+from hypersharp.data.patches import Pair
+from hypersharp.data.scenes import Scene, common_bands, find_scenes, load_scene
+from hypersharp.data.split import split_block
+from hypersharp.degrade.psf import parse_psf
+from hypersharp.errors import UsageError
+from hypersharp.infer import subspace
+from hypersharp.infer.fit import SceneFit, fit_consistency, fit_scene
+from hypersharp.infer.methods import Bicubic, Method
+from hypersharp.infer.network import method_for
+from hypersharp.infer.session import Session
+from hypersharp.infer.sharpen import Sharpened, halo_of
+from hypersharp.infer.tiles import plan
+from hypersharp.metrics import evaluate_arrays, get_protocol
+from hypersharp.operators import Separable
+from hypersharp.train.config import DataConfig
+from hypersharp.train.losses import BANDS, Space
+
+METRICS = ("mpsnr_db", "mssim", "sam_deg", "cc", "rmse", "ergas")
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a run trains on.
+
+    Attributes:
+        pairs: the training scenes.
+        space: of all scenes, one row each; `Space()` where channels are bands.
+        channels: of the network.
+        validation: whole scenes.
+        test: whole scenes that training never sees.
+        wavelength_nm: of the bands in the domain of bands, where known.
+    """
+
+    pairs: list[Pair]
+    space: Space
+    channels: int
+    validation: list[Held]
+    test: list[Held]
+    wavelength_nm: tuple[float, ...] | None
+
+    def space_of(self, scene: Tensor) -> Space:
+        """The space of a batch from its `(N,)` scenes."""
+        if self.space.gram is None or self.space.weight is None:
+            return BANDS
+        return Space(self.space.weight[scene], self.space.gram[scene])
+
+
+def load_material(data: DataConfig, device: torch.device) -> Material:
+    """Read, split, degrade and normalise the scenes of a recipe.
+
+    Raises:
+        FileFormatError: a scene does not exist or cannot be read.
+        UsageError: the scenes do not fit each other or the recipe.
+    """
+    train = _load(data, data.train)
+    held, test = _load(data, data.validation), _load(data, data.test)
+    names = {scene.name for scene in train} & {scene.name for scene in [*held, *test]}
+    if names:
+        raise UsageError(f"{sorted(names)[0]} is under data.train and is to be scored; it can only be in one")
+    if data.domain == "bands":
+        both = common_bands([*train, *held, *test])
+        train, held, test = (
+            both[: len(train)],
+            both[len(train) : len(train) + len(held)],
+            both[len(train) + len(held) :],
+        )
+    if data.block is not None:
+        block = data.block
+        parts = [split_block(s.hr.shape[1:], side=block.side, size=block.size, gap=block.gap) for s in train]
+        held += [scene.part(validation) for scene, (_, validation) in zip(train, parts, strict=True)]
+        train = [scene.part(training) for scene, (training, _) in zip(train, parts, strict=True)]
+    train, held, test = ([scene.fitted(data.scale) for scene in part] for part in (train, held, test))
+    prepared = [_prepare(scene, data, device) for scene in train]
+    waves = train[0].wavelength_nm
+    space = BANDS
+    if data.domain == "subspace":
+        space = Space(torch.stack([weight for _, weight, _ in prepared]), torch.stack([gram for *_, gram in prepared]))
+    return Material(
+        [entry[0] for entry in prepared],
+        space,
+        prepared[0][0].lr.shape[0],
+        [Held.of(scene, data) for scene in held],
+        [Held.of(scene, data) for scene in test],
+        None if waves is None or data.domain != "bands" else tuple(float(nm) for nm in waves),
+    )
+
+
+def patch_operator(data: DataConfig) -> Separable | None:
+    """How a patch is degraded where patches are cut first; None where the whole scene is."""
+    if not data.crop_then_degrade:
+        return None
+    return parse_psf(data.degradation).operator((data.patch, data.patch), data.scale)
+
+
+def _load(data: DataConfig, names: Sequence[str]) -> list[Scene]:
+    return [load_scene(path, drop_noisy_db=data.drop_noisy_db) for path in find_scenes(data.root, names)]
+
+
+def _prepare(scene: Scene, data: DataConfig, device: torch.device) -> tuple[Pair, Tensor, Tensor]:
+    """The pair, and weights `(C,)` and Gram matrix of its subspace (empty where channels are bands)."""
+    operator = parse_psf(data.degradation).operator(scene.hr.shape[1:], data.scale)
+    hr = torch.from_numpy(np.ascontiguousarray(scene.hr)).to(device)
+    lr = operator.apply(hr)
+    fitted = _fit(lr.cpu().numpy(), scene.valid, data.scale)
+    valid = scene.valid
+    if not valid.all():  # a patch near a hole would see an LR pixel that the hole is in
+        valid = ~ndimage.binary_dilation(~valid, np.ones((3, 3), bool), iterations=operator.halo * data.scale)
+    pieces = [(values, known) for _, values, known in fitted.windows]
+    if data.domain == "bands":
+        normal = normalise.fit(pieces, quantile=data.divisor)
+        pair = Pair(scene.name, (lr - normal.offset) / normal.divisor, (hr - normal.offset) / normal.divisor, valid)
+        return pair, torch.zeros(0), torch.zeros(0)
+    noise = fitted.noise.copy()
+    noise[fitted.dead] = np.nan
+    space = subspace.fit(pieces, noise, count=data.components)
+    project, mean = (torch.from_numpy(part).float().to(device) for part in (space.project, space.mean))
+    low, high = (torch.einsum("kc,chw->khw", project, part - mean[:, None, None]) for part in (lr, hr))
+    spread = space.spread()
+    weight = torch.from_numpy(spread / spread.mean()).float().to(device)
+    return Pair(scene.name, low, high, valid), weight, torch.from_numpy(space.gram()).float().to(device)
+
+
+def _fit(lr: NDArray[np.float32], valid_hr: NDArray[np.bool_], scale: int) -> SceneFit:
+    """As a user's LR scene is fitted; LR pixels that hold an invalid HR pixel are invalid."""
+    height, width = lr.shape[1:]
+    whole = valid_hr.reshape(height, scale, width, scale).all(axis=(1, 3))
+    return fit_scene(array_source(np.where(whole, lr, np.nan).astype(np.float32)))
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A scene for validation with its LR cube.
+
+    Attributes:
+        scene: the HR scene.
+        lr: `(C, h, w)` physical.
+        fit: of the LR scene.
+        scale: HR pixels per LR pixel along a side.
+        operator: how the HR scene was degraded.
+    """
+
+    scene: Scene
+    lr: NDArray[np.float32]
+    fit: SceneFit
+    scale: int
+    operator: Separable
+
+    @classmethod
+    def of(cls, scene: Scene, data: DataConfig) -> Held:
+        """Degrade a scene as the recipe says."""
+        operator = parse_psf(data.degradation).operator(scene.hr.shape[1:], data.scale)
+        lr = operator.apply(scene.hr)
+        return cls(scene, lr, _fit(lr, scene.valid, data.scale), data.scale, operator)
+
+    def score(self, session: Session | None, *, tile: int, consistency: str = "off") -> dict[str, float]:
+        """Scores of the whole scene, sharpened by the code that users call; no session for bicubic."""
+        source = array_source(self.lr)
+        bands = Bands(len(self.lr), self.scene.wavelength_nm)
+        method: Method = Bicubic.of(self.lr.shape[1:], self.scale)
+        if session is not None:
+            method = method_for(session, source, bands, self.fit, scale=self.scale, tile=tile)
+        follow = fit_consistency(self.fit, method, self.operator, mode=consistency)
+        halo = halo_of(method.halo or 0, follow, complete=source.complete)
+        tiles = plan(self.lr.shape[1:], tile=tile, halo=halo, scale=self.scale)
+        sharp, _ = Sharpened(source, method, follow, tiles).read(slice(None), slice(None), slice(None))
+        protocol = get_protocol("ours").only(METRICS)
+        (scored,) = evaluate_arrays(self.scene.hr, sharp, [protocol], scale=self.scale, valid=self.scene.valid)
+        return {name: float("nan") if one.value is None else one.value for name, one in scored.scores.items()}
+
+
+def score_all(
+    held: Sequence[Held], session: Session | None, *, tile: int, consistency: str = "off"
+) -> dict[str, dict[str, float]]:
+    """Scores of each scene by name, and their mean under ``"mean"``."""
+    table: dict[str, dict[str, float]] = {
+        one.scene.name: one.score(session, tile=tile, consistency=consistency) for one in held
+    }
+    return table | {"mean": mean_of(table)}
+
+
+def mean_of(table: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """The mean of each metric over scenes."""
+    return {name: float(np.mean([scores[name] for scores in table.values()])) for name in METRICS}

@@ -1,0 +1,120 @@
+"""The terms that an objective is made of, each a mean over a batch, all finite and with finite gradients.
+
+Letters: N batch, C channels (bands, or eigenimages), H W rows and columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_CLAMP = 1 - 1e-6  # beyond it the slope of the arc cosine has no bound
+_NOTHING = 1e-6  # norm product that stands in for smaller ones
+_SMOOTH = 1e-6  # under the root of the gradient, as in MSDformer's code
+
+
+class Space(NamedTuple):
+    """What the channels of a batch mean, where they are not bands.
+
+    Attributes:
+        weight: `(N, C)` weight of each channel in L1, of mean 1; None where all count the same.
+        gram: `(N, 1 + C, 1 + C)` products of the mean spectrum and of the basis, so that a product of two spectra is
+            one of their coordinates after a leading 1; None where channels are bands.
+    """
+
+    weight: Tensor | None = None
+    gram: Tensor | None = None
+
+
+BANDS = Space()
+Term = Callable[[Tensor, Tensor, Space], Tensor]
+
+
+def l1(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
+    """Mean absolute error of `(N, C, H, W)`, each channel with its weight."""
+    if space.weight is None:
+        return functional.l1_loss(sr, hr)
+    return (functional.l1_loss(sr, hr, reduction="none") * space.weight[:, :, None, None]).mean()
+
+
+def sam(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
+    """Mean angle between the spectra of `(N, C, H, W)` as a share of π (MSDformer's).
+
+    The cosine is kept within ±(1 − 1e-6); a norm product below 1e-6 counts as that, so a spectrum of zeros has a
+    finite gradient.
+    """
+    one, other = sr.float(), hr.float()
+    if space.gram is not None:
+        one, other = _with_mean(one), _with_mean(other)
+    left = one if space.gram is None else torch.einsum("nij,njhw->nihw", space.gram.float(), one)
+    right = other if space.gram is None else torch.einsum("nij,njhw->nihw", space.gram.float(), other)
+    energy = (left * one).sum(1) * (right * other).sum(1)
+    cosine = (left * other).sum(1) / energy.clamp_min(_NOTHING**2).sqrt()
+    return torch.acos(cosine.clamp(-_CLAMP, _CLAMP)).mean() / math.pi
+
+
+def gradient(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
+    """L1 between the magnitudes of the spatial–spectral gradient of `(N, C, H, W)` (MSDformer's).
+
+    First differences along rows, columns and bands on what all three have. Eigenimages have no neighbours among each
+    other: there, and for a single band, the differences are spatial ones, weighted as in `l1`.
+    """
+    return l1(_slope(sr, space), _slope(hr, space), space)
+
+
+def cosine(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
+    """1 − cosine of the angle between each two samples of `(N, C, H, W)`, taken as one long vector.
+
+    LKCA's text does not say over which axis; along the spectrum it would repeat `sam`.
+    """
+    del space
+    return 1 - functional.cosine_similarity(sr.float().flatten(1), hr.float().flatten(1), eps=_NOTHING).mean()
+
+
+TERMS: dict[str, Term] = {"l1": l1, "sam": sam, "gradient": gradient, "cosine": cosine}
+"""Every term by the name it has in a recipe and in the log."""
+H_LOSS = {"l1": 1.0, "sam": 0.5, "gradient": 0.1}
+"""LKCA's and MSDformer's L_H."""
+KD_LOSS = {"cosine": 0.5, "sam": 0.5, "gradient": 0.1}
+"""LKCA's L_KD."""
+
+
+def terms_of(sr: Tensor, hr: Tensor, weights: Mapping[str, float], space: Space = BANDS) -> dict[str, Tensor]:
+    """The terms that have a weight, without it; in full precision whatever the network runs in."""
+    sr, hr = sr.float(), hr.float()
+    return {name: TERMS[name](sr, hr, space) for name, weight in weights.items() if weight}
+
+
+def weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Σ weight · term."""
+    return torch.stack([term * weights[name] for name, term in terms.items()]).sum()
+
+
+def sobel(cube: Tensor) -> Tensor:
+    """|gx| + |gy| of each channel of `(N, C, H, W)` by Sobel's kernels over 8, edge pixels repeated outside."""
+    cube = cube.float()
+    smooth = torch.tensor([1.0, 2.0, 1.0], device=cube.device, dtype=cube.dtype) / 4
+    step = torch.tensor([-1.0, 0.0, 1.0], device=cube.device, dtype=cube.dtype) / 2
+    planes = functional.pad(cube.flatten(0, 1).unsqueeze(1), (1, 1, 1, 1), mode="replicate")
+    across, down = (
+        functional.conv2d(planes, torch.outer(*pair)[None, None]) for pair in ((smooth, step), (step, smooth))
+    )
+    return (across.abs() + down.abs()).reshape(cube.shape)
+
+
+def _slope(cube: Tensor, space: Space) -> Tensor:
+    spectral = space.gram is None and cube.shape[1] > 1
+    here = cube[:, 1:] if spectral else cube
+    total = (here[:, :, 1:, 1:] - here[:, :, :-1, 1:]) ** 2 + (here[:, :, 1:, 1:] - here[:, :, 1:, :-1]) ** 2
+    if spectral:
+        total = total + (cube[:, 1:, 1:, 1:] - cube[:, :-1, 1:, 1:]) ** 2
+    return torch.sqrt(total + _SMOOTH)
+
+
+def _with_mean(cube: Tensor) -> Tensor:
+    return torch.cat([torch.ones_like(cube[:, :1]), cube], dim=1)

@@ -1,0 +1,202 @@
+"""What a run is before its first step: scenes, network, objective, optimiser, and where an earlier run stopped."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from hypersharp import models
+from hypersharp.data.patches import Patches
+from hypersharp.errors import UsageError, WriteError
+from hypersharp.infer.torch_session import load_model, read_card
+from hypersharp.models._card import Card, config_from_dict
+from hypersharp.train.checkpoint import card_of, write_text
+from hypersharp.train.config import RunConfig, TrainConfig
+from hypersharp.train.depthwise import accelerate
+from hypersharp.train.domain import Material, load_material, patch_operator
+from hypersharp.train.log import RunLog
+from hypersharp.train.objective import Distilled, EdgeDistilled, Supervised
+from hypersharp.train.resume import STATE, Progress, restore
+
+
+@dataclass
+class Run:
+    """Everything that a step touches."""
+
+    config: RunConfig
+    folder: Path
+    fabric: Fabric
+    material: Material
+    patches: Patches
+    model: nn.Module
+    averaged: nn.Module
+    objective: Any
+    optimiser: torch.optim.Optimizer
+    card: Card
+    progress: Progress
+    log: RunLog
+    started: float
+
+    @property
+    def steps(self) -> int:
+        """Steps per epoch; the last batch of an epoch is left out where it is not full."""
+        return max(1, len(self.patches) // self.config.train.batch)
+
+    @property
+    def seconds(self) -> float:
+        """Spent so far, over all resumptions."""
+        return self.progress.seconds + time.perf_counter() - self.started
+
+
+def prepare(config: RunConfig, folder: Path, *, resume: bool, quiet: bool) -> Run:
+    """Everything up to the first step; see `loop.train` for arguments and errors."""
+    started, train, data = time.perf_counter(), config.train, config.data
+    fabric = _fabric(train)
+    _claim(folder, resume=resume)
+    torch.manual_seed(config.seed)
+    spec = models.get_spec(config.model.name)
+    network_config = config_from_dict(spec.config, config.model.config, f"model {config.model.name}")
+    material = load_material(data, fabric.device)
+    patches = _patches(config, material)
+    model = models.build(config.model.name, bands=material.channels, scale=data.scale, config=network_config)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    accelerate(model)
+    objective = make_objective(config, model, channels=material.channels, device=fabric.device)
+    learning = [weight for weight in objective.parameters() if weight.requires_grad]
+    kind = torch.optim.AdamW if train.optimiser == "adamw" else torch.optim.Adam
+    optimiser = kind(learning, lr=train.lr, weight_decay=train.weight_decay)
+    wrapped, optimiser = fabric.setup(objective, optimiser)
+    averaged = copy.deepcopy(model).requires_grad_(False) if train.ema else model
+    card = card_of(config, network_config, channels=material.channels, wavelength_nm=material.wavelength_nm, about={})
+    settings = config.model_dump_json(indent=1)
+    progress = Progress()
+    found = restore(folder, settings, fabric.device)
+    if found is not None:
+        progress, parts = found
+        objective.load_state_dict(parts["objective"])
+        optimiser.load_state_dict(parts["optimiser"])
+        averaged.load_state_dict(parts["averaged"])
+    elif fabric.is_global_zero:
+        write_text(folder / "config.json", settings + "\n")
+    steps = max(1, len(patches) // train.batch)
+    done = progress.epoch * steps + progress.step
+    log = RunLog(folder, step=done, quiet=quiet or not fabric.is_global_zero, total=train.epochs * steps)
+    return Run(
+        config, folder, fabric, material, patches, model, averaged, wrapped, optimiser, card, progress, log, started
+    )
+
+
+def _fabric(train: TrainConfig) -> Fabric:
+    """Device, precision and processes; torchrun says by the environment how many there are."""
+    if train.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("no GPU can be used here, got device cuda; take auto or cpu")
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+    fabric = Fabric(
+        accelerator=train.device,
+        devices=local,
+        num_nodes=world // local,
+        precision=train.precision,
+        strategy="ddp" if world > 1 else "auto",
+    )
+    fabric.launch()
+    if train.batch % fabric.world_size:
+        raise UsageError(f"a batch of {train.batch} cannot be shared by {fabric.world_size} processes; change one")
+    return fabric
+
+
+def _claim(folder: Path, *, resume: bool) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"{folder}: cannot be made ({error.strerror or error}); choose another with --out") from None
+    if (folder / STATE).exists() and not resume:
+        raise UsageError(f"{folder} holds a run already; go on with --resume, or choose another folder with --out")
+
+
+def _patches(config: RunConfig, material: Material) -> Patches:
+    data = config.data
+    patches = Patches(
+        material.pairs,
+        scale=data.scale,
+        patch=data.patch,
+        stride=data.stride,
+        per_epoch=data.per_epoch,
+        augment=data.augment,
+        seed=config.seed,
+        degrade=patch_operator(data),
+    )
+    if len(patches) < config.train.batch:
+        raise UsageError(
+            f"an epoch of {len(patches)} patches holds no batch of {config.train.batch}; take a smaller batch"
+        )
+    return patches
+
+
+def make_objective(config: RunConfig, model: nn.Module, *, channels: int, device: torch.device) -> nn.Module:
+    """The objective of a recipe around a network.
+
+    Raises:
+        UsageError: there is no teacher, or it does not fit; or the network has no stages.
+    """
+    chosen, data = config.objective, config.data
+    if chosen.kind == "supervised":
+        return Supervised(model, loss=chosen.loss)
+    if chosen.kind == "edge":
+        spec = models.get_spec(config.model.name)
+        taps = spec.taps(config_from_dict(spec.config, config.model.config, config.model.name))
+        if chosen.edge_taps not in taps:
+            raise UsageError(
+                f"{config.model.name} has the taps {', '.join(taps)}, got {chosen.edge_taps!r}; choose one"
+            )
+        return EdgeDistilled(
+            model,
+            loss=chosen.loss,
+            bands=channels,
+            scale=data.scale,
+            taps=taps[chosen.edge_taps],
+            learnable=chosen.learnable,
+            detach=chosen.detach,
+        )
+    if chosen.teacher is None:
+        raise UsageError("a distilled objective needs a teacher: hypersharp distill RECIPE --teacher CHECKPOINT")
+    path = Path(os.path.expandvars(chosen.teacher))
+    card = read_card(path)
+    for name, theirs, ours in (
+        ("scale", card.scale, data.scale),
+        ("domain", card.domain, data.domain),
+        ("number of channels", card.bands, channels),
+    ):
+        if theirs != ours:
+            raise UsageError(f"the teacher {path.name} has the {name} {theirs}, the student {ours}; choose another")
+    return Distilled(
+        model,
+        loss=chosen.loss,
+        teacher=load_model(path).to(device, memory_format=torch.channels_last),
+        distil_loss=chosen.distil_loss,
+        alpha=chosen.alpha,
+        decay=chosen.decay,
+        every=chosen.every,
+        taps=chosen.taps,
+    )
+
+
+def learning_rate(train: TrainConfig, *, step: int, steps: int) -> float:
+    """Of a step, from 0; a function of the step alone, so resuming needs no state."""
+    if step < train.warm_up:
+        return train.lr * (step + 1) / train.warm_up
+    if train.schedule == "cosine":
+        done = (step - train.warm_up) / max(1, train.epochs * steps - 1 - train.warm_up)
+        return train.lr_end + (train.lr - train.lr_end) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+    if train.schedule == "step":
+        return float(train.lr * train.step_factor ** (step // steps // train.step_every))
+    return train.lr

@@ -1,0 +1,37 @@
+"""Shared blocks by hand: groups of bands, their average, mirrored margins."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from hypersharp.models._blocks import average_groups, band_groups, mirror_pad
+
+
+@pytest.mark.parametrize(("bands", "number"), [(128, 21), (48, 8), (102, 17), (8, 1), (9, 2), (3, 1), (1, 1)])
+def test_groups_of_eight_that_overlap_by_two(bands, number):
+    """21, 8 and 17 groups are what SSPSR's and MSDformer's counts hold for the three data sets."""
+    groups = band_groups(bands, 8, 2)
+    assert len(groups) == number
+    assert {at.stop - at.start for at in groups} == {min(8, bands)}
+    assert {band for at in groups for band in range(at.start, at.stop)} == set(range(bands))
+    assert groups[-1].stop == bands
+    assert all(after.start == before.start + 6 for before, after in itertools.pairwise(groups[:-1]))
+
+
+def test_bands_that_groups_share_are_averaged():
+    groups = band_groups(5, 4, 2)  # bands 0-3 and 1-4
+    parts = [torch.full((1, 4, 1, 1), 1.0), torch.full((1, 4, 1, 1), 4.0)]
+    assert average_groups(parts, groups).flatten().tolist() == [1.0, 2.5, 2.5, 2.5, 4.0]
+    x = torch.rand(2, 11, 3, 2)
+    groups = band_groups(11, 4, 1)
+    assert torch.allclose(average_groups([x[:, at] for at in groups], groups), x)
+
+
+def test_margins_are_mirrored_with_the_edge_repeated():
+    x = torch.tensor([[1.0, 2.0, 3.0]])
+    assert mirror_pad(x, 1, 2, 1).tolist() == [[2, 1, 1, 2, 3, 3]]
+    assert mirror_pad(x, 1, 0, 5).tolist() == [[1, 2, 3, 3, 2, 1, 1, 2]]
+    assert mirror_pad(x[:, :1], 1, 2, 2).tolist() == [[1, 1, 1, 1, 1]]

@@ -1,0 +1,90 @@
+"""The terms: worked out by hand, finite everywhere, and the same in a subspace as on the spectra it stands for."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from hypersharp.train import losses
+from hypersharp.train.losses import Space, cosine, gradient, l1, sam, sobel
+
+
+def cube(*values: float) -> torch.Tensor:
+    """One pixel with these bands."""
+    return torch.tensor(values, dtype=torch.float32)[None, :, None, None]
+
+
+def test_l1_by_hand():
+    assert l1(cube(1, 5), cube(2, 2)).item() == 2.0
+    weighted = Space(weight=torch.tensor([[0.5, 1.5]]))
+    assert l1(cube(1, 5), cube(2, 2), weighted).item() == pytest.approx((0.5 * 1 + 1.5 * 3) / 2)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "degrees"), [((1, 0), (0, 3), 90.0), ((1, 1), (2, 0), 45.0), ((1, 0), (-1, 1), 135.0)]
+)
+def test_sam_by_hand(one, other, degrees):
+    assert sam(cube(*one), cube(*other)).item() * 180 == pytest.approx(degrees, rel=1e-5)
+
+
+def test_sam_is_clamped_where_spectra_agree():
+    """arccos(1 − 1e-6) = 0.0014142… rad; without the clamp its slope has no bound."""
+    same = cube(1, 2, 3)
+    assert sam(same, same).item() == pytest.approx(math.sqrt(2e-6) / math.pi, rel=0.05)
+
+
+@pytest.mark.parametrize("term", list(losses.TERMS))
+@pytest.mark.parametrize("space", [losses.BANDS, Space(torch.ones(2, 3), torch.eye(4).repeat(2, 1, 1))])
+@pytest.mark.parametrize("start", ["zeros", "equal", "ordinary"])
+def test_gradients_are_finite(term, space, start):
+    hr = torch.rand(2, 3, 5, 4)
+    sr = {"zeros": torch.zeros_like(hr), "equal": hr.clone(), "ordinary": torch.rand_like(hr)}[start]
+    sr.requires_grad_()
+    value = losses.TERMS[term](sr, hr, space)
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(sr.grad).all()
+
+
+def test_gradient_term_by_hand():
+    """One corner has differences 3 (rows), 4 (columns) and 12 (bands): magnitude 13, against 0."""
+    sr = torch.zeros(1, 2, 2, 2)
+    sr[0, 1, 1, 1] = 12
+    sr[0, 1, 0, 1] = 9
+    sr[0, 1, 1, 0] = 8
+    flat = torch.zeros_like(sr)
+    assert gradient(sr, flat).item() == pytest.approx(13 - 1e-3, rel=1e-5)
+    one_band = sr[:, 1:]
+    assert gradient(one_band, flat[:, 1:]).item() == pytest.approx(5 - 1e-3, rel=1e-5)
+
+
+def test_cosine_by_hand():
+    assert cosine(cube(1, 1), cube(1, 0)).item() == pytest.approx(1 - math.sqrt(0.5), rel=1e-5)
+
+
+def test_the_weights_of_the_papers():
+    assert losses.H_LOSS == {"l1": 1.0, "sam": 0.5, "gradient": 0.1}
+    assert losses.KD_LOSS == {"cosine": 0.5, "sam": 0.5, "gradient": 0.1}
+    terms = {"l1": torch.tensor(2.0), "sam": torch.tensor(4.0)}
+    assert losses.weighted(terms, losses.H_LOSS).item() == 4.0
+
+
+def test_angles_through_the_gram_matrix_are_those_of_the_spectra():
+    generator = torch.Generator().manual_seed(0)
+    mean, basis = torch.rand(7, generator=generator) + 1, torch.randn(7, 3, generator=generator)
+    u, v = (0.3 * torch.randn(2, 3, 4, 5, generator=generator) for _ in range(2))
+    both = torch.cat([mean[:, None], basis], 1)
+    spectra = [mean[None, :, None, None] + torch.einsum("ck,nkhw->nchw", basis, part) for part in (u, v)]
+    through = sam(u, v, Space(torch.ones(2, 3), (both.T @ both).repeat(2, 1, 1)))
+    assert through.item() == pytest.approx(sam(*spectra).item(), rel=1e-4)
+
+
+def test_sobel_by_hand():
+    """A step of 4 between columns: kernels over 8 give 4 · 4 / 8 on both sides; nothing where it is flat."""
+    step = torch.zeros(1, 1, 5, 6)
+    step[..., 3:] = 4
+    edges = sobel(step)
+    assert edges[0, 0, 2].tolist() == [0, 0, 2, 2, 0, 0]
+    assert torch.equal(sobel(step.transpose(2, 3)), edges.transpose(2, 3))

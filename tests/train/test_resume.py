@@ -1,0 +1,90 @@
+"""A run that is killed at any moment ends with the weights of one that was not."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hypersharp.errors import FileFormatError
+from hypersharp.train.config import load_config
+from hypersharp.train.loop import train
+
+CODE = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from hypersharp.train.config import load_config
+from hypersharp.train.loop import train
+train(load_config(sys.argv[1], sys.argv[3:]), Path(sys.argv[2]), resume=True, quiet=True)
+"""
+CHANGES = ["train.epochs=4", "train.save_every=1", "data.per_epoch=48"]
+
+
+def same(one, other):
+    left, right = load_file(one), load_file(other)
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_killed_at_random_moments_and_resumed(recipe, tmp_path):
+    """SIGKILL twice, then to the end: weights, best weights and log are those of the run that went through.
+
+    Dropped paths, turns, optimiser and averaged weights all have to be where they were. The seed of the moments is
+    printed when it fails.
+    """
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(load_config(recipe, CHANGES), whole, quiet=True)
+    seed = int.from_bytes(os.urandom(4), "little")
+    draw = random.Random(seed)
+    command = [sys.executable, "-c", CODE, str(recipe), str(broken), *CHANGES]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for kill in (draw.randint(1, 8), draw.randint(12, 22)):
+        with (tmp_path / "errors").open("ab") as errors:
+            process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=errors)
+        started = time.monotonic()
+        while process.poll() is None and time.monotonic() - started < 100:
+            if (broken / "log.jsonl").exists() and len((broken / "log.jsonl").read_text().splitlines()) >= kill:
+                time.sleep(draw.uniform(0, 0.1))
+                break
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert process.returncode == -signal.SIGKILL, f"ended before it was killed: {(tmp_path / 'errors').read_text()}"
+    train(load_config(recipe, CHANGES), broken, resume=True, quiet=True)
+    for name in ("last.safetensors", "best.safetensors"):
+        assert same(whole / name, broken / name), f"{name} differs, seed {seed}"
+    names = [path.name for path in broken.iterdir() if ".part-" not in path.name]
+    assert sorted(names) == sorted(path.name for path in whole.iterdir())
+
+    def told(folder):
+        import json
+
+        logged = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        return [{key: line[key] for key in line if key not in ("seconds", "patches_per_s")} for line in logged]
+
+    assert told(whole) == told(broken)
+
+
+def test_resuming_a_finished_run_changes_nothing(recipe, tmp_path):
+    config = load_config(recipe, ["train.epochs=1", "data.per_epoch=8"])
+    first = train(config, tmp_path / "run", quiet=True)
+    before = (tmp_path / "run" / "last.safetensors").read_bytes()
+    again = train(config, tmp_path / "run", resume=True, quiet=True)
+    assert (tmp_path / "run" / "last.safetensors").read_bytes() == before
+    assert again.table == first.table
+
+
+def test_a_damaged_state_is_said(recipe, tmp_path):
+    config = load_config(recipe, ["train.epochs=1", "data.per_epoch=8"])
+    train(config, tmp_path / "run", quiet=True)
+    (tmp_path / "run" / "last.state").write_bytes(b"PK nothing")
+    with pytest.raises(FileFormatError, match="not the state of a run"):
+        train(config, tmp_path / "run", resume=True, quiet=True)
