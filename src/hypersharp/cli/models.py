@@ -1,0 +1,72 @@
+"""`hypersharp models`: the zoo."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hypersharp.cli import _options as options
+from hypersharp.errors import UsageError
+
+if TYPE_CHECKING:
+    from hypersharp.models._catalogue import Entry
+
+NAME = "models"
+
+
+def command(
+    bands: Annotated[int | None, typer.Option(help="Count for this many bands.", metavar="N", min=1)] = None,
+    scale: Annotated[str | None, typer.Option(help="Count for this scale.", metavar="N")] = None,
+    lr_size: Annotated[str | None, typer.Option(help="Count for this input size.", metavar="ROWSxCOLS")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of docs/models.md.")] = False,
+    store: Annotated[bool, typer.Option("--store", help="Write the stored counts anew.", hidden=True)] = False,
+    as_json: options.Json = False,
+) -> None:
+    """List the networks: task, scales, parameters, multiply-accumulates, halo and paper."""
+    from hypersharp import models
+    from hypersharp.models import _catalogue as catalogue
+
+    if store:
+        catalogue.store()
+    size = catalogue.LR_SIZE if lr_size is None else _size(lr_size)
+    ratio = catalogue.SCALE if scale is None else options.parse_scale(scale)
+    count = bands or catalogue.BANDS
+    if (count, ratio, size) == (catalogue.BANDS, catalogue.SCALE, catalogue.LR_SIZE):
+        entries = catalogue.stored()
+    else:
+        names = models.list_models()
+        entries = [catalogue.counted(name, bands=count, scale=ratio, lr_size=size) for name in names]
+    at = f"{count} bands, scale {ratio}, LR {size[0]} x {size[1]}; one multiplication with its addition counts as one"
+    if as_json:
+        where = {"bands": count, "scale": ratio, "lr_size": list(size)}
+        print(json.dumps({"counted_at": where, "models": [asdict(entry) for entry in entries]}))
+        return
+    rows = [("name", "task", "scales", "parameters", "MACs", "halo", "paper"), *(_row(entry) for entry in entries)]
+    if markdown:
+        rows.insert(1, ("---",) * 7)
+        print("\n".join(f"| {' | '.join(row)} |" for row in rows) + f"\n\nCounted at {at}.")
+        return
+    widths = [max(len(row[at]) for row in rows) for at in range(6)]
+    for row in rows:
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[6]]))
+    print(f"counted at {at}")
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    weights = "-" if entry.parameters is None else f"{entry.parameters / 1e6:.3f} M"
+    macs = "-" if entry.macs is None else f"{entry.macs / 1e9:.2f} G"
+    halo = "window" if entry.halo is None else str(entry.halo)
+    return entry.name, entry.task, " ".join(map(str, entry.scales)), weights, macs, halo, entry.paper
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        rows, cols = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        rows = cols = 0
+    if rows < 1 or cols < 1:
+        raise UsageError(f"lr-size must be rows x columns such as 64x64, got {text!r}")
+    return rows, cols
