@@ -9,7 +9,7 @@ the residual is in a few components, what is noise is in all of them.
 
 A linear correction rings beside dark water and shadows, down to negative radiance, and the spectral angle suffers. So
 in the mode ``noise`` it takes no band lower than a tenth below the darkest of its nine LR neighbours; what is lifted
-there is taken from the rest of the LR pixel (`undershoot_limit`, `lifted`).
+there is taken from the rest of the LR pixel (`undershoot_limit`, `lift`).
 """
 
 from __future__ import annotations
@@ -161,17 +161,36 @@ def undershoot_limit(lr: Floats, noise: NDArray[np.float64]) -> Floats:
     return limit
 
 
-def lifted(heights: Floats) -> Floats:
-    """Blocks `(n, s, s)` of heights above a limit, none negative any more, with the mean that each block had.
+def lift(sharp: Floats, limit: Floats, scale: int, *, least: Floats | None = None) -> None:
+    """Lift HR values to a limit, in place, keeping the mean over each LR pixel.
 
-    What is lifted to the limit is taken from the rest of the block in proportion to its height. A block that lies below
-    the limit in the mean comes to lie on it.
+    What is lifted is taken from the rest of the LR pixel in proportion to its height above the limit. Where an LR pixel
+    lies below the limit in the mean, all of it comes to lie on it. Whole planes are computed, as one pixel in six is in
+    a block that needs it: cheaper than picking those out.
+
+    Args:
+        sharp: `(C, s·h, s·w)`, contiguous.
+        limit: `(C, h, w)` of each LR pixel.
+        scale: `s`.
+        least: `(C, s·h, s·w)` heights below which none is taken to lie; the limit is lower there.
     """
+    bands, height, width = limit.shape
+    strips = (bands, height, scale, width * scale)
+
+    def total(heights: Floats) -> Floats:  # over each LR pixel
+        columns = heights.sum(axis=2)
+        part: Floats = sum((columns[..., at::scale] for at in range(1, scale)), columns[..., ::scale])
+        return part
+
+    heights = sharp.reshape(strips) - limit.repeat(scale, axis=2)[:, :, None]
+    if least is not None:
+        np.maximum(heights, least.reshape(strips), out=heights)
     raised = np.maximum(heights, 0)
-    before, after = heights.sum(axis=(1, 2)), raised.sum(axis=(1, 2))
+    before, after = total(heights), total(raised)
     share = np.divide(np.maximum(before, 0), after, out=np.zeros_like(after), where=after > 0)
-    flat: Floats = raised * share[:, None, None]
-    return flat
+    raised *= share.repeat(scale, axis=2)[:, :, None]
+    raised -= heights  # exactly 0 where nothing was below
+    sharp += raised.reshape(sharp.shape)
 
 
 def _lowest_of_three(values: Floats, axis: int) -> Floats:

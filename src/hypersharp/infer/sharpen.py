@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hypersharp.cube import Source, all_valid, trivial_mask
 from hypersharp.cube.source import BandIndex, Mask, Values
 from hypersharp.infer import fill
-from hypersharp.infer.consistency import Consistency, lifted, undershoot_limit
+from hypersharp.infer.consistency import Consistency, lift, undershoot_limit
 from hypersharp.infer.methods import Method
 from hypersharp.infer.tiles import Span, Tile, TilePlan
 
@@ -211,9 +211,9 @@ class Sharpened:
             ]
             mixed = _mix(self.consistency.expand[pick], near)
             change = operator.adjoint_window(mixed, self._hr(rows), self._hr(cols), (low, west))
+            sharp += change
             if self.consistency.guarded:
                 self._guard(tile, lr, sharp, change, rows, cols, self.consistency.noise[pick])
-            sharp += change
         if all_of_it:
             return sharp, trivial_mask(shape)
         # An HR pixel is valid when the LR pixel that holds it is.
@@ -224,27 +224,18 @@ class Sharpened:
     def _guard(
         self, tile: Tile, lr: Values, sharp: Values, change: Values, rows: Span, cols: Span, noise: NDArray[np.float64]
     ) -> None:
-        """Change `change` so that it takes `sharp` nowhere below the limit of undershoot.
+        """Lift `sharp`, which has `change` in it already, where that took it below the limit of undershoot.
 
         Interpolation that lies lower already is ringing too and is raised; a network that does so has its reasons, and
         is only not taken lower. Both arrays are of LR `rows` and `cols`; `lr` is the tile's window.
         """
-        scale = self.plan.scale
         (low, high), (left, right) = (
             (max(window[0], span[0] - 1), min(window[1], span[1] + 1))
             for window, span in zip((tile.window_rows, tile.window_cols), (rows, cols), strict=True)
         )
         floor = undershoot_limit(lr[_within(tile, (low, high), (left, right))], noise)
         floor = floor[:, rows[0] - low : rows[1] - low, cols[0] - left : cols[1] - left]
-        shape = (len(sharp), rows[1] - rows[0], scale, cols[1] - cols[0], scale)
-        estimate, added = (part.reshape(shape).swapaxes(2, 3) for part in (sharp, change))  # (c, h, w, s, s)
-        lowest = np.minimum.reduce([estimate[..., i, j] + added[..., i, j] for i in range(scale) for j in range(scale)])
-        at = np.nonzero(lowest < floor)
-        if at[0].size:
-            limit = floor[at][:, None, None]
-            if not self.method.bandwise:
-                limit = np.minimum(limit, estimate[at])
-            added[at] = limit + lifted(estimate[at] + added[at] - limit) - estimate[at]
+        lift(sharp, floor, self.plan.scale, least=None if self.method.bandwise else change)
 
     def _hr(self, span: Span) -> Span:
         return span[0] * self.plan.scale, span[1] * self.plan.scale

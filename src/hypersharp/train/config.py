@@ -147,6 +147,8 @@ class TrainConfig(Section):
 
     Attributes:
         epochs: passes over `data.per_epoch` patches.
+        minutes: after which the run ends with the step at hand, validated and written like any other; 0 for no limit.
+            Schedules follow `epochs` all the same.
         batch: patches per step, over all processes.
         optimiser: ``"adam"`` or ``"adamw"``.
         lr: learning rate after the warm-up.
@@ -163,12 +165,16 @@ class TrainConfig(Section):
         patience: validations without a better one after which the run stops; 0 for none.
         save_every: steps between two states to resume from, besides the end of every epoch.
         log_every: steps between two lines of the log.
+        tensorboard: write the log for TensorBoard, too.
         tile: side of the tiles of validation in LR pixels.
+        start: ``"random"`` weights as published, or ``"bicubic"``: the last layer at zero, so that a short run does not
+            spend itself on getting as far as its skip.
         precision: as Lightning Fabric takes it.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
     """
 
     epochs: _Positive
+    minutes: Annotated[float, Field(ge=0)] = 0.0
     batch: _Positive = 16
     optimiser: Literal["adam", "adamw"] = "adam"
     lr: Annotated[float, Field(gt=0)] = 1e-3
@@ -185,7 +191,9 @@ class TrainConfig(Section):
     patience: Annotated[int, Field(ge=0)] = 0
     save_every: Annotated[int, Field(ge=0)] = 0
     log_every: _Positive = 20
+    tensorboard: bool = False
     tile: _Positive = 64
+    start: Literal["random", "bicubic"] = "random"
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
@@ -230,7 +238,7 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     except ValueError as error:  # TOML, JSON and decoding errors alike
         raise FileFormatError(f"{file.name}: not a recipe that can be read ({error})") from None
     for override in overrides:
-        _set(raw, override)
+        set_value(raw, override)
     return parse_config(raw, file.name)
 
 
@@ -246,7 +254,24 @@ def parse_config(raw: dict[str, Any], where: str) -> RunConfig:
         raise UsageError(f"{where}: {_explained(error)}") from None
 
 
-def _set(raw: dict[str, Any], override: str) -> None:
+def parse_data(raw: dict[str, Any], where: str) -> DataConfig:
+    """The table [data] of a recipe from plain values.
+
+    Raises:
+        UsageError: a key is unknown, or a value of the wrong kind; `where` is named.
+    """
+    try:
+        return DataConfig.model_validate(raw)
+    except ValidationError as error:
+        raise UsageError(f"{where}: {_explained(error, ('data',))}") from None
+
+
+def set_value(raw: dict[str, Any], override: str) -> None:
+    """Put ``"train.epochs=5"`` into plain values.
+
+    Raises:
+        UsageError: not of that form, or a part of the key is a value.
+    """
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -263,10 +288,10 @@ def _set(raw: dict[str, Any], override: str) -> None:
     table[parts[-1]] = value
 
 
-def _explained(error: ValidationError) -> str:
-    """The first complaint as one line, with the nearest name for an unknown key."""
+def _explained(error: ValidationError, above: tuple[str, ...] = ()) -> str:
+    """The first complaint as one line, with the nearest name for an unknown key; `above` is where the values stand."""
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    at = [str(part) for part in first["loc"]]
+    at = [*above, *(str(part) for part in first["loc"])]
     if first["type"] == "extra_forbidden":
         known = _known_keys(at[:-1])
         return f"unknown key {'.'.join(at)!r}{nearest(at[-1], known)}; here are allowed {', '.join(known)}"

@@ -26,6 +26,7 @@ from hypersharp.train.domain import Material, load_material, patch_operator
 from hypersharp.train.log import RunLog
 from hypersharp.train.objective import Distilled, EdgeDistilled, Supervised
 from hypersharp.train.resume import STATE, Progress, restore
+from hypersharp.train.start import start_from_bicubic
 
 
 @dataclass
@@ -68,6 +69,8 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, quiet: bool) -> Ru
     material = load_material(data, fabric.device)
     patches = _patches(config, material)
     model = models.build(config.model.name, bands=material.channels, scale=data.scale, config=network_config)
+    if train.start == "bicubic":
+        start_from_bicubic(model, channels=material.channels, scale=data.scale)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     accelerate(model)
     objective = make_objective(config, model, channels=material.channels, device=fabric.device)
