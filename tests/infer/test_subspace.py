@@ -42,10 +42,23 @@ def test_projecting_and_back_is_exact_where_the_scene_has_no_more_dimensions():
     assert np.allclose(found.project @ found.basis, np.eye(3), atol=1e-9)
 
 
-def test_eigenimages_have_mean_0_and_spread_1_and_are_uncorrelated():
+def test_eigenimages_have_mean_0_and_are_uncorrelated_and_the_first_has_spread_1():
     u = fitted(mixture(noise=2.0), 4).encode(mixture(noise=2.0)).reshape(4, -1)
     assert np.allclose(u.mean(axis=1), 0, atol=1e-9)
-    assert np.allclose(np.cov(u, bias=True), np.eye(4), atol=1e-6)
+    covariance = np.cov(u, bias=True)
+    assert np.allclose(covariance, np.diag(np.diag(covariance)), atol=1e-6)
+    assert covariance.diagonal().max() == pytest.approx(1)
+
+
+def test_what_matters_less_in_the_bands_is_less_loud():
+    """Spread over the scene grows with the part of the bands' contrast that an eigenimage holds; here by hand."""
+    draw = np.random.default_rng(3)
+    strong, weak = draw.normal(size=(2, 40, 40))
+    values = np.stack([strong, strong, strong, 0.1 * weak])
+    found = subspace.fit(whole(values), np.full(4, 1e-3), count=2)
+    spread = np.sort(found.encode(values).std(axis=(1, 2)))
+    # three bands of contrast 1 against one: energies in the ratio of the root of 3
+    assert spread[0] / spread[1] == pytest.approx(3 ** (-0.7 / 2), rel=0.02)
 
 
 def test_a_noisy_band_does_not_rule_the_basis():

@@ -20,21 +20,26 @@ from hypersharp.infer.session import Session
 Floats = NDArray[np.floating[Any]]
 _NOISELESS = 1e-3  # of a band's spread: noise that stands in for less, or such a band would rule the basis
 _NOTHING = 1e-9  # of the strongest component's variance: what is below is rounding
+# Exponent of an eigenimage's energy in its own spread. At 0 all have unit spread, and the noise of the last ones is as
+# loud as the scene in the first; at 1 the network hardly sees any but the first. docs/log.md has what was measured.
+_LOUDNESS = 0.7
 
 
 @dataclass(frozen=True, eq=False)
 class Subspace:
-    """`spectrum ≈ mean + basis · u` with eigenimages `u` of zero mean and unit spread over the LR scene.
+    """`spectrum ≈ mean + basis · u` with eigenimages `u` of zero mean over the LR scene, the loudest of unit spread.
 
     Attributes:
         mean: `(C,)` mean spectrum in physical units.
         basis: `(C, K)` physical units per unit of each eigenimage; columns of zeros pad a scene that has fewer.
         project: `(K, C)` with `project · basis` the identity, but for what is padded.
+        deviation: `(C,)` standard deviation of each band, physical units; 0 for bands that the basis leaves out.
     """
 
     mean: NDArray[np.float64]
     basis: NDArray[np.float64]
     project: NDArray[np.float64]
+    deviation: NDArray[np.float64]
 
     def encode(self, values: Floats) -> Floats:
         """Eigenimages `(K, h, w)` of `(C, h, w)`."""
@@ -43,8 +48,8 @@ class Subspace:
         return u
 
     def spread(self) -> NDArray[np.float64]:
-        """`(K,)` root of the energy that one unit of each eigenimage has in the bands."""
-        return np.asarray(np.sqrt((self.basis**2).sum(axis=0)))
+        """`(K,)` what one unit of each eigenimage is in the bands, each band in units of its own deviation."""
+        return _energy(self.basis, self.deviation)
 
     def gram(self) -> NDArray[np.float64]:
         """`(1 + K, 1 + K)` products of mean and basis, over the energy of the mean spectrum."""
@@ -82,10 +87,19 @@ def fit(windows: Sequence[tuple[Floats, NDArray[np.bool_]]], noise: NDArray[np.f
     size = np.sqrt(values[order])
     vectors = vectors[:, order]
     vectors = vectors * np.where(vectors.sum(axis=0) < 0, -1.0, 1.0)  # the sign of an eigenvector is anyone's
+    deviation = np.where(alive, away.std(axis=1), 0.0)
+    energy = _energy(vectors * size * floor[:, None], deviation)
+    size = size * (energy.max(initial=0.0) / energy) ** _LOUDNESS
     basis, project = np.zeros((len(mean), count)), np.zeros((count, len(mean)))
     basis[:, : len(order)] = vectors * size * floor[:, None]
     project[: len(order)] = (vectors / size).T * white
-    return Subspace(mean, basis, project)
+    return Subspace(mean, basis, project, deviation)
+
+
+def _energy(basis: NDArray[np.float64], deviation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`(K,)` norms of the columns of `(C, K)`; a band counts by its contrast, not by how bright or noisy it is."""
+    share = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+    return np.asarray(np.sqrt(((basis * share[:, None]) ** 2).sum(axis=0)))
 
 
 @dataclass(frozen=True, eq=False)
