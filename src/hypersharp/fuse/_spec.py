@@ -75,7 +75,7 @@ class FusionSpec:
     Attributes:
         fit: everything that is decided once per scene, on sampled windows; gives what fuses any window. Deterministic.
         halo: LR pixels around a core that a window needs; the result of the core depends on nothing beyond it, or by
-            less than 1e-3 of a band's range.
+            less than 1e-3 of a band's range; a method for which no halo does that says so, and by how much.
         title: what it is, in a few words.
         source: paper.
         iterative: takes many passes over each pixel; `auto` leaves these out unless asked.
