@@ -49,11 +49,12 @@ def test_the_list_needs_no_torch():
 
 def test_counts_for_other_sizes(capsys):
     """LKCA's Table VI: 1.364 M weights at 48 bands, x4, with the 8,960 that the paper counts and never uses."""
-    assert run(["models", "--bands", "48", "--scale", "4", "--lr-size", "16x16", "--json"]) == 0
+    assert run(["models", "--bands", "48", "--scale", "4", "--lr-size", "16x16", "--msi-bands", "6", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["counted_at"] == {"bands": 48, "scale": 4, "lr_size": [16, 16]}
     (row,) = [row for row in said["models"] if row["name"] == "lkca_lr"]
     assert round((row["parameters"] + 512 * 16 + 48 * 16) / 1e6, 3) == 1.364
+    assert {row["msi_bands"] for row in said["models"]} == {None, 6}
     assert run(["models", "--scale", "6", "--lr-size", "8x8", "--bands", "8"]) == 0
     assert " -  " in capsys.readouterr().out
 

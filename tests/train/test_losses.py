@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hypersharp.train import losses
-from hypersharp.train.losses import Space, cosine, gradient, l1, sam, sobel
+from hypersharp.train.losses import Space, band_energy, cosine, gradient, l1, sam, smooth_l1, sobel, swt
 
 
 def cube(*values: float) -> torch.Tensor:
@@ -20,6 +20,47 @@ def test_l1_by_hand():
     assert l1(cube(1, 5), cube(2, 2)).item() == 2.0
     weighted = Space(weight=torch.tensor([[0.5, 1.5]]))
     assert l1(cube(1, 5), cube(2, 2), weighted).item() == pytest.approx((0.5 * 1 + 1.5 * 3) / 2)
+
+
+def test_smooth_l1_by_hand():
+    """Errors of 0.5 and 3: a half of 0.25, and 3 less a half."""
+    assert smooth_l1(cube(1, 5), cube(1.5, 2)).item() == pytest.approx((0.125 + 2.5) / 2)
+    weighted = Space(weight=torch.tensor([[0.5, 1.5]]))
+    assert smooth_l1(cube(1, 5), cube(1.5, 2), weighted).item() == pytest.approx((0.5 * 0.125 + 1.5 * 2.5) / 2)
+
+
+def test_band_energy_by_hand():
+    """Two pixels: errors 1 and 0 at energy (1 + 9) / 2 in one band, 2 and 2 at energy 0 in the other."""
+    hr = torch.tensor([[[[1.0, 3.0]], [[0.0, 0.0]]]])
+    sr = hr + torch.tensor([[[[1.0, 0.0]], [[2.0, -2.0]]]])
+    one, other = 0.5 * 0.5 / 5.1, 0.5 * 4 / 0.1
+    assert band_energy(sr, hr).item() == pytest.approx((one + other) / 2, rel=1e-6)
+    assert band_energy(hr, hr).item() == 0.0
+    weighted = Space(weight=torch.tensor([[2.0, 0.0]]))
+    assert band_energy(sr, hr, weighted).item() == pytest.approx(one, rel=1e-5)
+
+
+def test_swt_by_hand():
+    """An error of 4 in one inner pixel: of each plane's entries, four hold a quarter of it, whatever their signs."""
+    hr = torch.rand(1, 1, 5, 6)
+    sr = hr.clone()
+    sr[0, 0, 2, 3] += 4
+    assert swt(sr, hr).item() == pytest.approx(4 * 1 / 30, rel=1e-5)
+
+
+def test_swt_of_a_level_error_and_of_a_checkerboard():
+    hr = torch.zeros(1, 2, 8, 8)
+    checked = (-1.0) ** (torch.arange(8)[:, None] + torch.arange(8))
+    assert swt(hr + 3, hr).item() == pytest.approx(3 / 4)
+    entries = swt(hr + checked, hr).item() * 64 * 4  # of size 1; across a repeated edge the error is level
+    assert entries == pytest.approx(49 + 7 + 7 + 1)
+
+
+def test_swt_counts_each_channel_with_its_weight():
+    sr = torch.zeros(1, 2, 4, 4)
+    sr[:, 1] = 8
+    weighted = Space(weight=torch.tensor([[1.5, 0.5]]))
+    assert swt(sr, torch.zeros_like(sr), weighted).item() == pytest.approx(0.5 * 8 / 4 / 2)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,9 @@ def command(
     bands: Annotated[int | None, typer.Option(help="Count for this many bands.", metavar="N", min=1)] = None,
     scale: Annotated[str | None, typer.Option(help="Count for this scale.", metavar="N")] = None,
     lr_size: Annotated[str | None, typer.Option(help="Count for this input size.", metavar="ROWSxCOLS")] = None,
+    msi_bands: Annotated[
+        int | None, typer.Option(help="Count for an MSI of this many bands, where one is fused.", metavar="N", min=1)
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of docs/models.md.")] = False,
     store: Annotated[bool, typer.Option("--store", help="Write the stored counts anew.", hidden=True)] = False,
     as_json: options.Json = False,
@@ -33,13 +36,16 @@ def command(
         catalogue.store()
     size = catalogue.LR_SIZE if lr_size is None else _size(lr_size)
     ratio = catalogue.SCALE if scale is None else options.parse_scale(scale)
-    count = bands or catalogue.BANDS
-    if (count, ratio, size) == (catalogue.BANDS, catalogue.SCALE, catalogue.LR_SIZE):
+    count, fused = bands or catalogue.BANDS, msi_bands or catalogue.MSI_BANDS
+    if (count, ratio, size, fused) == (catalogue.BANDS, catalogue.SCALE, catalogue.LR_SIZE, catalogue.MSI_BANDS):
         entries = catalogue.stored()
     else:
         names = models.list_models()
-        entries = [catalogue.counted(name, bands=count, scale=ratio, lr_size=size) for name in names]
-    at = f"{count} bands, scale {ratio}, LR {size[0]} x {size[1]}; one multiplication with its addition counts as one"
+        entries = [catalogue.counted(name, bands=count, scale=ratio, lr_size=size, msi_bands=fused) for name in names]
+    at = (
+        f"{count} bands, scale {ratio}, LR {size[0]} x {size[1]}, where an MSI is fused one of {fused} bands; "
+        "one multiplication with its addition counts as one"
+    )
     if as_json:
         where = {"bands": count, "scale": ratio, "lr_size": list(size)}
         print(json.dumps({"counted_at": where, "models": [asdict(entry) for entry in entries]}))

@@ -19,17 +19,22 @@ if TYPE_CHECKING:
 
 # Public name: (file, name of its ModelSpec). The one place where a name becomes a network.
 _MODELS = {
+    "csakd_student": ("csakd", "CSAKD_STUDENT"),
+    "csakd_teacher": ("csakd", "CSAKD_TEACHER"),
     "cst": ("cst", "MODEL"),
     "edlgfs": ("edlgfs", "MODEL"),
     "essaformer": ("essaformer", "MODEL"),
     "fcnn3d": ("fcnn3d", "MODEL"),
     "fcnn3d_lr": ("fcnn3d", "FCNN3D_LR"),
     "grdn": ("grdn", "MODEL"),
+    "hyfusion": ("hyfusion", "MODEL"),
+    "lean": ("lean", "MODEL"),
     "lkca_lr": ("lkca", "LKCA_LR"),
     "lkca_net": ("lkca", "LKCA_NET"),
     "ln_atten_cnn": ("ln_atten_cnn", "MODEL"),
     "mcnet": ("mcnet", "MODEL"),
     "msdformer": ("msdformer", "MODEL"),
+    "s3rnet": ("s3rnet", "MODEL"),
     "snlsr": ("snlsr", "MODEL"),
     "sspsr": ("sspsr", "MODEL"),
     "vdsr": ("vdsr", "VDSR_PAPER"),
@@ -58,7 +63,7 @@ def get_spec(name: str) -> ModelSpec:
     return cast("ModelSpec", getattr(importlib.import_module(f"hypersharp.models.{file}"), attribute))
 
 
-def build(name: str, *, bands: int, scale: int, config: Any = None) -> nn.Module:
+def build(name: str, *, bands: int, scale: int, config: Any = None, msi_bands: int | None = None) -> nn.Module:
     """Make a network with fresh weights.
 
     Args:
@@ -66,6 +71,7 @@ def build(name: str, *, bands: int, scale: int, config: Any = None) -> nn.Module
         bands: channels of its input and output.
         scale: HR/LR ratio.
         config: the network's own `Config`; None for the paper's.
+        msi_bands: bands of the MSI, for a network that fuses; None for one that sharpens a cube alone.
 
     Raises:
         UsageError: unknown name, or a scale or number of bands that it cannot be built for.
@@ -80,4 +86,10 @@ def build(name: str, *, bands: int, scale: int, config: Any = None) -> nn.Module
     chosen = spec.config() if config is None else config
     if not isinstance(chosen, type(spec.config())):
         raise UsageError(f"{name} takes a {type(spec.config()).__name__}, got {type(chosen).__name__}")
-    return spec.build(bands, scale, chosen)
+    if spec.task == "sharpen":
+        if msi_bands is not None:
+            raise UsageError(f"{name} sharpens a cube alone and takes no MSI, got msi_bands {msi_bands}; leave it out")
+        return spec.build(bands, scale, chosen)
+    if msi_bands is None or msi_bands < 1:
+        raise UsageError(f"{name} fuses a cube with an MSI of at least one band, got msi_bands {msi_bands}; say it")
+    return spec.build(bands, scale, chosen, msi_bands)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -17,6 +17,8 @@ from hypersharp.errors import FileFormatError, UsageError
 
 CARD_KEY = "hypersharp_card"
 """Name of the card in the metadata of `.onnx` and `.safetensors` files."""
+PSF_NUMBERS = 2
+"""Numbers that describe a blur to a conditioned network, before one for the noise of each eigenimage."""
 DOMAINS = ("bands", "subspace")
 
 
@@ -31,6 +33,9 @@ class Card:
         halo: LR pixels that an output pixel depends on, or None where there is no bound.
         multiple_of: sides of its input must be multiples of this.
         domain: ``"bands"`` or ``"subspace"``.
+        gives: ``"image"``, or ``"change"`` where the network gives what is to be added to the estimate that
+            consistency makes of bicubic enlargement (subspace).
+        described: whether it takes the numbers of `infer.conditions` as channels after the eigenimages.
         quantile: of the LR scene's magnitudes that becomes 1 (bands); 1 for the maximum.
         wavelength_nm: of the bands that it was trained on, where known.
         config: the network's own configuration, by field.
@@ -43,10 +48,17 @@ class Card:
     halo: int | None = None
     multiple_of: int = 1
     domain: str = "bands"
+    gives: Literal["image", "change"] = "image"
+    described: bool = False
     quantile: float = 0.999
     wavelength_nm: tuple[float, ...] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def channels(self) -> int | None:
+        """Of its input: bands or eigenimages, and what describes the scene."""
+        return self.bands if self.bands is None or not self.described else 2 * self.bands + PSF_NUMBERS
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Card:

@@ -13,7 +13,7 @@ from typing import Any
 from hypersharp import models
 
 FILE = Path(__file__).with_name("catalogue.json")
-BANDS, SCALE, LR_SIZE = 128, 4, (64, 64)
+BANDS, SCALE, LR_SIZE, MSI_BANDS = 128, 4, (64, 64), 4
 """What the stored counts are for."""
 
 
@@ -27,7 +27,8 @@ class Entry:
         scales: ratios that it can be built for.
         halo: LR pixels that a pixel depends on; None where there is no bound.
         parameters: weights at the paper's configuration; None where it cannot be built so.
-        macs: true multiply-accumulates of one LR cube.
+        macs: true multiply-accumulates of one LR cube, with its MSI where the network fuses.
+        msi_bands: bands of that MSI; None where the network takes none.
         paper: where it is described.
     """
 
@@ -37,6 +38,7 @@ class Entry:
     halo: int | None
     parameters: int | None
     macs: int | None
+    msi_bands: int | None
     paper: str
 
 
@@ -46,20 +48,32 @@ def stored() -> list[Entry]:
     return [Entry(**{**entry, "scales": tuple(entry["scales"])}) for entry in found]
 
 
-def counted(name: str, *, bands: int, scale: int, lr_size: tuple[int, int]) -> Entry:
+def counted(name: str, *, bands: int, scale: int, lr_size: tuple[int, int], msi_bands: int = MSI_BANDS) -> Entry:
     """A network with its counts for these sizes; no number is multiplied, so it takes a moment.
+
+    Args:
+        name: as in `models.list_models`.
+        bands: of the cube.
+        scale: HR/LR ratio.
+        lr_size: rows and columns of the cube.
+        msi_bands: of the MSI, for a network that fuses.
 
     Raises:
         MissingExtraError: torch is not installed.
     """
     spec = models.get_spec(name)
     weights = macs = None
-    if scale in spec.scales and spec.task == "sharpen":
+    fused = msi_bands if spec.task == "fuse" else None
+    if scale in spec.scales:
+        import torch
+
         from hypersharp.models._count import count_macs, count_parameters
 
-        net = models.build(name, bands=bands, scale=scale).to("meta")
-        weights, macs = count_parameters(net), count_macs(net, bands=bands, lr_size=lr_size)
-    return Entry(name, spec.task, spec.scales, spec.halo(spec.config()), weights, macs, spec.paper)
+        with torch.device("meta"):
+            net = models.build(name, bands=bands, scale=scale, msi_bands=fused)
+        msi = None if fused is None else (fused, scale)
+        weights, macs = count_parameters(net), count_macs(net, bands=bands, lr_size=lr_size, msi=msi)
+    return Entry(name, spec.task, spec.scales, spec.halo(spec.config()), weights, macs, fused, spec.paper)
 
 
 def store() -> None:

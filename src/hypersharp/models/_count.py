@@ -1,6 +1,6 @@
 """How large and how costly a network is, under stated rules: papers call different things "FLOPs".
 
-Counted at the level of dispatched operations, so nothing hides in a functional call; the bicubic skip is never counted.
+Counted at the level of dispatched operations, so nothing hides in a functional call; interpolation is never counted.
 Shapes are all that is needed: the count runs on torch's meta device and moves no data, whatever the size.
 """
 
@@ -16,6 +16,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hypersharp.models._fusion_blocks import BicubicShrink
 from hypersharp.models._upsample import BicubicSkip
 
 _ATEN = torch.ops.aten
@@ -104,7 +105,14 @@ class _FusedCounter(TorchFunctionMode):
             counter.paused = False
 
 
-def count_macs(model: nn.Module, *, bands: int, lr_size: tuple[int, int], rules: Rules = TRUE) -> int:
+def count_macs(
+    model: nn.Module,
+    *,
+    bands: int,
+    lr_size: tuple[int, int],
+    rules: Rules = TRUE,
+    msi: tuple[int, int] | None = None,
+) -> int:
     """Multiply-accumulates of one forward pass of one cube.
 
     Args:
@@ -112,6 +120,7 @@ def count_macs(model: nn.Module, *, bands: int, lr_size: tuple[int, int], rules:
         bands: `C`.
         lr_size: `(h, w)`.
         rules: what counts.
+        msi: `(K, s)`, for a network that takes `(1, K, s·h, s·w)` besides.
     """
     counter = _Counter(rules)
 
@@ -123,11 +132,14 @@ def count_macs(model: nn.Module, *, bands: int, lr_size: tuple[int, int], rules:
 
     twin = copy.deepcopy(model).to("meta").eval()
     for part in twin.modules():
-        if isinstance(part, BicubicSkip):
+        if isinstance(part, BicubicSkip | BicubicShrink):
             part.register_forward_pre_hook(pause)
             part.register_forward_hook(resume)
+    images = [torch.zeros(1, bands, *lr_size, device="meta")]
+    if msi is not None:
+        images.append(torch.zeros(1, msi[0], *(msi[1] * side for side in lr_size), device="meta"))
     with torch.no_grad(), counter, _FusedCounter(counter):
-        twin(torch.zeros(1, bands, *lr_size, device="meta"))
+        twin(*images)
     return counter.total
 
 

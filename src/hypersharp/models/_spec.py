@@ -16,12 +16,14 @@ class ModelSpec:
 
     Attributes:
         build: `(bands, scale, config) -> nn.Module`, whose `forward(lr)` takes `(N, C, h, w)` and gives
-            `(N, C, s·h, s·w)`.
+            `(N, C, s·h, s·w)`. A network that fuses has `(bands, scale, config, msi_bands)`, and its
+            `forward(lr, msi)` takes an MSI `(N, K, s·h, s·w)` besides.
         config: frozen dataclass whose defaults are the paper's.
         task: ``"sharpen"`` for `forward(lr)`, ``"fuse"`` for `forward(lr, msi)`.
         scales: ratios that it can be built for.
         multiple_of: sides of its input must be multiples of this; networks that pad for themselves say 1.
-        halo: `config -> LR pixels` around a pixel that its HR pixels depend on; None where there is no bound.
+        halo: `config -> LR pixels` around a pixel that its HR pixels depend on, in the cube and in the MSI; None where
+            there is no bound.
         taps: name of a feature to the submodules that give it, in order; for distillation.
         paper: where it is described.
         unused: `(bands, scale, config) -> weights` that the published code or count holds and never uses.
@@ -29,7 +31,7 @@ class ModelSpec:
         dtypes: what it runs in.
     """
 
-    build: Callable[[int, int, Any], nn.Module]
+    build: Callable[..., nn.Module]
     config: Any
     task: Literal["sharpen", "fuse"]
     scales: tuple[int, ...]

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 _CLAMP = 1 - 1e-6  # beyond it the slope of the arc cosine has no bound
 _NOTHING = 1e-6  # norm product that stands in for smaller ones
+_ENERGY = 0.1  # added to a band's energy, for data of about -1 to 1
 _SMOOTH = 1e-6  # under the root of the gradient, as in MSDformer's code
 
 
@@ -37,9 +38,37 @@ Term = Callable[[Tensor, Tensor, Space], Tensor]
 
 def l1(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
     """Mean absolute error of `(N, C, H, W)`, each channel with its weight."""
-    if space.weight is None:
-        return functional.l1_loss(sr, hr)
-    return (functional.l1_loss(sr, hr, reduction="none") * space.weight[:, :, None, None]).mean()
+    return _mean(functional.l1_loss(sr, hr, reduction="none"), space)
+
+
+def smooth_l1(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
+    """Huber's error of `(N, C, H, W)`: half the square up to 1, straight beyond; each channel with its weight.
+
+    What CSAKD's code calls L1: on data between -1 and 1 it is half the squared error nearly everywhere.
+    """
+    return _mean(functional.smooth_l1_loss(sr, hr, reduction="none"), space)
+
+
+def band_energy(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
+    """Half the squared error of each band of each sample over that band's energy, mean(hr²) + 0.1 (CSAKD's BEBA).
+
+    The published form subtracts a constant everywhere, so that no error scores -1.16; the gradients are these wherever
+    errors are below 1. Each eigenimage of a subspace is measured by its own energy and has its weight.
+    """
+    error = 0.5 * (sr - hr).square().mean(dim=(2, 3), keepdim=True)
+    return _mean(error / (hr.square().mean(dim=(2, 3), keepdim=True) + _ENERGY), space)
+
+
+def swt(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
+    """Mean absolute error of `(N, C, H, W)` in the four planes of a stationary Haar transform (HyFusion's).
+
+    Means and half differences of neighbours along rows and columns, undecimated, one level, the edge repeated. The
+    wavelet, the levels and the weights of the planes that the paper took are not known.
+    """
+    error = functional.pad(sr - hr, (0, 1, 0, 1), mode="replicate")
+    across = ((error[..., 1:] + error[..., :-1]) / 2, (error[..., 1:] - error[..., :-1]) / 2)
+    planes = [sign * part[..., :-1, :] + part[..., 1:, :] for part in across for sign in (1, -1)]
+    return _mean(torch.stack([plane.abs() / 2 for plane in planes]).mean(0), space)
 
 
 def sam(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
@@ -76,7 +105,15 @@ def cosine(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
     return 1 - functional.cosine_similarity(sr.float().flatten(1), hr.float().flatten(1), eps=_NOTHING).mean()
 
 
-TERMS: dict[str, Term] = {"l1": l1, "sam": sam, "gradient": gradient, "cosine": cosine}
+TERMS: dict[str, Term] = {
+    "l1": l1,
+    "smooth_l1": smooth_l1,
+    "band_energy": band_energy,
+    "swt": swt,
+    "sam": sam,
+    "gradient": gradient,
+    "cosine": cosine,
+}
 """Every term by the name it has in a recipe and in the log."""
 H_LOSS = {"l1": 1.0, "sam": 0.5, "gradient": 0.1}
 """LKCA's and MSDformer's L_H."""
@@ -105,6 +142,11 @@ def sobel(cube: Tensor) -> Tensor:
         functional.conv2d(planes, torch.outer(*pair)[None, None]) for pair in ((smooth, step), (step, smooth))
     )
     return (across.abs() + down.abs()).reshape(cube.shape)
+
+
+def _mean(error: Tensor, space: Space) -> Tensor:
+    """Of `(N, C, H, W)`, each channel with its weight."""
+    return error.mean() if space.weight is None else (error * space.weight[:, :, None, None]).mean()
 
 
 def _slope(cube: Tensor, space: Space) -> Tensor:

@@ -1,0 +1,85 @@
+"""Lean: a plain residual network for eigenimages, conditioned on the sensor; the one whose weights are shipped.
+
+Source: ours. Its parts are EDSR's (Lim et al., CVPRW 2017) and SRMD's (Zhang, Zuo and Zhang, CVPR 2018).
+Idea: dense 3×3 convolutions are what processors do best, so all the work is a chain of residual blocks at low
+resolution with one convolution and PixelShuffle at the end. Maps that describe blur and noise come as channels after
+the eigenimages, so one set of weights serves every sensor. Where consistency precedes it (`skip = False`), it gives
+what that lacks instead of adding to bicubic enlargement: the linear part needs no network.
+
+Letters: N batch, C channels (eigenimages), D describing channels, F features, h w rows and columns of LR, s scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from hypersharp.models._spec import ModelSpec
+from hypersharp.models._upsample import BicubicSkip, Upsampler, shuffle
+
+
+@dataclass(frozen=True)
+class Config:
+    """Dimensions.
+
+    Attributes:
+        features: `F`.
+        blocks: residual blocks of two convolutions each.
+        describing: `D`, channels of the input beyond those of the output.
+        skip: add bicubic enlargement of the first `C` channels.
+        upsampler: factorisation of the last convolution.
+    """
+
+    features: int = 64
+    blocks: int = 8
+    describing: int = 0
+    skip: bool = True
+    upsampler: Upsampler = field(default_factory=Upsampler)
+
+
+class Block(nn.Module):
+    """`x + conv(act(conv(x)))`, `(N, F, h, w)`."""
+
+    def __init__(self, features: int) -> None:
+        """Fresh weights."""
+        super().__init__()
+        self.first = nn.Conv2d(features, features, 3, padding=1)
+        self.act = nn.LeakyReLU(0.1, inplace=True)
+        self.second = nn.Conv2d(features, features, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, F, h, w)` to the same shape."""
+        out: Tensor = x + self.second(self.act(self.first(x)))
+        return out
+
+
+class Lean(nn.Module):
+    """`shuffle(blocks(head(lr)))`, with or without bicubic enlargement."""
+
+    def __init__(self, bands: int, scale: int, config: Config) -> None:
+        """Fresh weights."""
+        super().__init__()
+        self.bands = bands
+        self.head = nn.Conv2d(bands + config.describing, config.features, 3, padding=1)
+        self.blocks = nn.Sequential(*(Block(config.features) for _ in range(config.blocks)))
+        self.upsample = shuffle(config.features, bands, scale, config.upsampler)
+        self.skip = BicubicSkip(scale) if config.skip else None
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """`(N, C + D, h, w)` to `(N, C, s·h, s·w)`."""
+        x = self.head(lr)
+        sharp: Tensor = self.upsample(x + self.blocks(x))
+        return sharp if self.skip is None else sharp + self.skip(lr[:, : self.bands])
+
+
+MODEL = ModelSpec(
+    build=Lean,
+    config=Config,
+    task="sharpen",
+    scales=(2, 3, 4, 5, 6, 7, 8),
+    multiple_of=1,
+    halo=lambda config: 2 + 2 * config.blocks,
+    taps=lambda config: {"upsampled": ("upsample",), "stages": tuple(f"blocks.{i}" for i in range(config.blocks))},
+    paper="ours, after Lim et al., Enhanced Deep Residual Networks, CVPRW 2017",
+)
