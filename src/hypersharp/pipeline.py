@@ -30,6 +30,7 @@ from hypersharp.io.encode import choose_storage, needs_range
 from hypersharp.io.reading import open_cube, reader_of
 from hypersharp.io.sidecar import check_sidecar, write_sidecar
 from hypersharp.io.writing import Progress, check_target, range_of, write_cube
+from hypersharp.operators import Separable
 
 if TYPE_CHECKING:
     import xarray
@@ -229,7 +230,7 @@ def prepare(
     shape = lr.shape[1:]
     operator = psf.operator((shape[0] * scale, shape[1] * scale), scale)
     scene = fit_scene(lr.values)
-    estimate = _method_of(lr, scene, scale, method, model, tiling)
+    estimate = _method_of(lr, scene, operator, method, model, tiling)
     follow = fit_consistency(scene, estimate, operator, mode=consistency)
     halo = halo_of(estimate.halo or 0, follow, complete=lr.values.complete)
     components = 0 if follow is None else len(follow.lam)
@@ -306,17 +307,20 @@ def psf_of(lr: Cube, degradation: str | None, scale: int | None = None) -> tuple
 def _method_of(
     lr: Cube,
     scene: SceneFit,
-    scale: int,
+    operator: Separable,
     name: str,
     model: str | os.PathLike[str] | None,
     tiling: Tiling,
 ) -> Method:
+    scale = operator.shape_in[0] // operator.shape_out[0]
     if model is None:
         if name not in METHODS:
             raise UsageError(f"expected a method out of {', '.join(METHODS)}, got {name!r}{nearest(name, METHODS)}")
         return Bicubic.of(lr.shape[1:], scale)
     (tile, _), _ = _tile_of(lr, scale, CONTEXT, tiling)
-    return method_for(_session_of(Path(model), tiling.threads), lr.values, lr.bands, scene, scale=scale, tile=tile)
+    return method_for(
+        _session_of(Path(model), tiling.threads), lr.values, lr.bands, scene, operator=operator, tile=tile
+    )
 
 
 def _session_of(path: Path, threads: int) -> Session:

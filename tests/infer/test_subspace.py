@@ -14,7 +14,7 @@ from hypersharp.infer.fit import fit_scene
 from hypersharp.infer.methods import Bicubic
 from hypersharp.infer.network import method_for
 from hypersharp.models._card import Card
-from hypersharp.operators import bicubic_enlarge
+from hypersharp.operators import bicubic_enlarge, bicubic_shrink
 
 
 def mixture(bands=12, ends=3, size=(30, 26), noise=0.0, seed=0):
@@ -113,7 +113,14 @@ def method(values, plus, halo=2):
     card = Card("fake", 2, 4, halo, domain="subspace")
     bands = hypersharp.Bands(len(values))
     scene = fit_scene(source)
-    return method_for(Fake(card, plus), source, bands, scene, scale=2, tile=8), scene
+    return method_for(
+        Fake(card, plus),
+        source,
+        bands,
+        scene,
+        operator=bicubic_shrink(tuple(2 * n for n in source.shape[1:]), 2),
+        tile=8,
+    ), scene
 
 
 @pytest.mark.parametrize("bands", [12, 30])

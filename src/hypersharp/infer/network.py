@@ -12,10 +12,12 @@ from hypersharp.cube import Bands, Source, normalise
 from hypersharp.errors import UsageError
 from hypersharp.infer import subspace
 from hypersharp.infer.blend import Blended
+from hypersharp.infer.conditions import conditions_of
 from hypersharp.infer.fit import SceneFit
 from hypersharp.infer.methods import Bicubic, Method, Network, Span
 from hypersharp.infer.session import Session
 from hypersharp.infer.tiles import plan
+from hypersharp.operators import Separable
 
 CONTEXT = 24
 """LR pixels around a tile of a network without finite halo, those that are blended among them."""
@@ -63,7 +65,9 @@ class SomeBands:
         return out
 
 
-def method_for(session: Session, lr: Source, bands: Bands, scene: SceneFit, *, scale: int, tile: int) -> Method:
+def method_for(
+    session: Session, lr: Source, bands: Bands, scene: SceneFit, *, operator: Separable, tile: int
+) -> Method:
     """Make a network ready for one LR scene.
 
     Args:
@@ -71,13 +75,13 @@ def method_for(session: Session, lr: Source, bands: Bands, scene: SceneFit, *, s
         lr: values of the scene.
         bands: its bands.
         scene: what was fitted on it.
-        scale: HR pixels per LR pixel along a side.
+        operator: the declared degradation, HR to LR.
         tile: side of the windows of a network without finite halo, without their context, in LR pixels.
 
     Raises:
         UsageError: the network is for another scale or for other bands.
     """
-    card = session.card
+    card, scale = session.card, operator.shape_in[0] // operator.shape_out[0]
     if card.scale != scale:
         raise UsageError(f"{session.name} was made for scale {card.scale}, got scale {scale}; choose another")
     bicubic = Bicubic.of(lr.shape[1:], scale)
@@ -88,7 +92,8 @@ def method_for(session: Session, lr: Source, bands: Bands, scene: SceneFit, *, s
         noise = scene.noise.copy()
         noise[scene.dead] = np.nan
         fitted = subspace.fit([(values, valid) for _, values, valid in scene.windows], noise, count=card.bands)
-        method = subspace.SubspaceNetwork(session, fitted, bicubic, scale, card.multiple_of)
+        told = conditions_of(operator, noise, fitted.project) if card.described else None
+        method = subspace.SubspaceNetwork(session, fitted, bicubic, scale, card.multiple_of, told)
     else:
         index = match_bands(session, bands)
         pieces = [(values, valid) for _, values, valid in scene.windows]

@@ -107,7 +107,8 @@ class OnnxSession:
         except Exception as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise FileFormatError(f"{self.path.name}: the model failed on a window {lr.shape} ({first})") from None
-        batch, bands, height, width = lr.shape
+        batch, channels, height, width = lr.shape
+        bands = self.card.bands if self.card.described else channels
         wanted = (batch, bands, height * self.card.scale, width * self.card.scale)
         if sharp.shape != wanted:
             raise FileFormatError(f"{self.path.name}: expected an output {wanted}, the model gave {sharp.shape}")

@@ -104,13 +104,25 @@ def _energy(basis: NDArray[np.float64], deviation: NDArray[np.float64]) -> NDArr
 
 @dataclass(frozen=True, eq=False)
 class SubspaceNetwork:
-    """A network on eigenimages; itself a `Method`: `bicubic(lr) + basis · (net(u) − bicubic(u))`."""
+    """A network on eigenimages; itself a `Method`: `bicubic(lr) + basis · (net(u) − bicubic(u))`.
+
+    A network that gives the change is added as it is.
+
+    Attributes:
+        session: the network.
+        subspace: fitted on the LR scene.
+        bicubic: carries what the subspace does not hold.
+        scale: HR pixels per LR pixel along a side.
+        multiple_of: as the card says.
+        conditions: `(D,)` numbers that it takes as channels after the eigenimages; None for none.
+    """
 
     session: Session
     subspace: Subspace
     bicubic: Bicubic
     scale: int
     multiple_of: int = 1
+    conditions: NDArray[np.float32] | None = None
     bandwise: bool = False
 
     @property
@@ -130,12 +142,16 @@ class SubspaceNetwork:
         wide = self.bicubic(lr, origin, hr_rows, hr_cols)
         u = self.subspace.encode(lr).astype(np.float32)[None]
         height, width = u.shape[2:]
+        if self.conditions is not None:
+            maps = np.broadcast_to(self.conditions[:, None, None], (len(self.conditions), height, width))
+            u = np.concatenate([u, maps[None]], axis=1)
         step = self.session.card.multiple_of
         pad = (-height % step, -width % step)
         if any(pad):
             u = np.pad(u, ((0, 0), (0, 0), (0, pad[0]), (0, pad[1])), mode="symmetric")
         top, left = origin[0] * self.scale, origin[1] * self.scale
         sharp = self.session(u)[0][:, hr_rows[0] - top : hr_rows[1] - top, hr_cols[0] - left : hr_cols[1] - left]
-        change = (sharp - self.subspace.encode(wide)).astype(lr.dtype)
-        out: Floats = wide + np.tensordot(self.subspace.basis.astype(lr.dtype), change, axes=1)
+        if self.session.card.gives == "image":
+            sharp = sharp - self.subspace.encode(wide)
+        out: Floats = wide + np.tensordot(self.subspace.basis.astype(lr.dtype), sharp.astype(lr.dtype), axes=1)
         return out

@@ -51,7 +51,8 @@ class ModuleSession:
                 sharp: NDArray[np.float32] = self.module(window).float().contiguous().cpu().numpy()
         finally:
             self.module.train(training)
-        batch, bands, height, width = lr.shape
+        batch, channels, height, width = lr.shape
+        bands = self.card.bands if self.card.described else channels
         wanted = (batch, bands, height * self.card.scale, width * self.card.scale)
         if sharp.shape != wanted:
             raise FileFormatError(f"{self.name}: expected an output {wanted}, the model gave {sharp.shape}")

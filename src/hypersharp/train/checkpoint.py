@@ -102,6 +102,8 @@ def card_of(
         halo=spec.halo(network_config),
         multiple_of=spec.multiple_of,
         domain=data.domain,
+        gives="change" if data.vary is not None and data.vary.change else "image",
+        described=data.vary is not None and data.vary.describe,
         quantile=data.divisor,
         wavelength_nm=wavelength_nm,
         config=config_to_dict(network_config),

@@ -52,6 +52,49 @@ class BlockSplit(Section):
     gap: Annotated[int, Field(ge=0)] = 0
 
 
+class VaryConfig(Section):
+    """Training scenes as many sensors would have them.
+
+    Attributes:
+        instances: how many of them.
+        generated: share of them made of generated scenes, where there are any.
+        bicubic: share of them with MATLAB's antialiased bicubic blur; the rest are Gaussian.
+        sigma: lowest and highest width of half of these, in LR pixels.
+        mtf: lowest and highest gain at the Nyquist frequency of the other half.
+        clean: share of them without noise besides their own.
+        snr_db: lowest and highest ratio of signal to added noise.
+        most_bands: bands of one; at random, neighbours or any.
+        gain: standard deviation of the logarithm of the bands' gains.
+        describe: tell the network of blur and noise, as channels after the eigenimages.
+        change: let it learn what consistency lacks in bicubic enlargement; else the image itself.
+    """
+
+    instances: _Positive
+    generated: Annotated[float, Field(ge=0, le=1)] = 0.5
+    bicubic: Annotated[float, Field(ge=0, le=1)] = 0.3
+    sigma: tuple[float, float] = (0.3, 0.6)
+    mtf: tuple[float, float] = (0.1, 0.4)
+    clean: Annotated[float, Field(ge=0, le=1)] = 0.4
+    snr_db: tuple[float, float] = (20.0, 45.0)
+    most_bands: Annotated[int, Field(ge=4)] = 64
+    gain: Annotated[float, Field(ge=0)] = 0.3
+    describe: bool = True
+    change: bool = True
+
+
+class GeneratedConfig(Section):
+    """Scenes that are drawn, or lifted from photographs; see `data.generate.GenerateConfig`."""
+
+    dead_leaves: Annotated[int, Field(ge=0)] = 24
+    photographs: bool | list[str] = True
+    shrink: list[int] = [2, 4, 6]
+    windows: _Positive = 6
+    bands: _Positive = 48
+    side: _Positive = 256
+    synthetic: Annotated[float, Field(ge=0, le=1)] = 0.25
+    snr_db: tuple[float, float] = (40.0, 60.0)
+
+
 class DataConfig(Section):
     """Which pixels.
 
@@ -72,6 +115,9 @@ class DataConfig(Section):
         patch: side of a patch in HR pixels.
         stride: HR pixels between patches on a grid; 0 for random places.
         per_epoch: patches per epoch; 0 for all of the grid.
+        vary: other bands, gains, blurs and noise for each scene (subspace); the network is then told of blur and noise.
+        generated: scenes besides those of `train`. In the domain of bands they have those of `train`, and none is a
+            photograph.
         augment: ``"none"``, ``"rotations"`` (by 90°) or ``"all"`` eight rotations and flips.
     """
 
@@ -91,12 +137,16 @@ class DataConfig(Section):
     stride: Annotated[int, Field(ge=0)] = 0
     per_epoch: Annotated[int, Field(ge=0)] = 1000
     augment: Literal["none", "rotations", "all"] = "all"
+    vary: VaryConfig | None = None
+    generated: GeneratedConfig | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> DataConfig:
         parse_psf(self.degradation)
         if self.patch % self.scale or (self.stride % self.scale and not self.crop_then_degrade):
             raise ValueError(f"patch and stride must be multiples of the scale {self.scale}")
+        if self.vary is not None and (self.domain != "subspace" or self.crop_then_degrade):
+            raise ValueError('vary needs domain = "subspace" and scenes that are degraded whole')
         if not self.stride and not self.per_epoch:
             raise ValueError("random places need per_epoch, the number of patches")
         return self

@@ -6,7 +6,7 @@ Everything is fitted on the degraded whole scene by the code that users' scenes 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hypersharp.cube import Bands, normalise
 from hypersharp.cube.source import array_source
+from hypersharp.data.generate import GenerateConfig, generate
 from hypersharp.data.patches import Pair
 from hypersharp.data.scenes import Scene, common_bands, find_scenes, load_scene
 from hypersharp.data.split import split_block
@@ -32,6 +33,7 @@ from hypersharp.infer.tiles import plan
 from hypersharp.metrics import evaluate_arrays, get_protocol
 from hypersharp.operators import Separable
 from hypersharp.train.config import DataConfig
+from hypersharp.train.instances import Instance, instances
 from hypersharp.train.losses import BANDS, Space
 
 METRICS = ("mpsnr_db", "mssim", "sam_deg", "cc", "rmse", "ergas")
@@ -44,7 +46,8 @@ class Material:
     Attributes:
         pairs: the training scenes.
         space: of all scenes, one row each; `Space()` where channels are bands.
-        channels: of the network.
+        channels: that the network gives.
+        described: that it takes besides.
         validation: whole scenes.
         test: whole scenes that training never sees.
         wavelength_nm: of the bands in the domain of bands, where known.
@@ -53,6 +56,7 @@ class Material:
     pairs: list[Pair]
     space: Space
     channels: int
+    described: int
     validation: list[Held]
     test: list[Held]
     wavelength_nm: tuple[float, ...] | None
@@ -64,8 +68,8 @@ class Material:
         return Space(self.space.weight[scene], self.space.gram[scene])
 
 
-def load_material(data: DataConfig, device: torch.device) -> Material:
-    """Read, split, degrade and normalise the scenes of a recipe.
+def load_material(data: DataConfig, device: torch.device, *, seed: int) -> Material:
+    """Read, split, degrade and normalise the scenes of a recipe; the seed is of what is generated and varied.
 
     Raises:
         FileFormatError: a scene does not exist or cannot be read.
@@ -88,16 +92,21 @@ def load_material(data: DataConfig, device: torch.device) -> Material:
         parts = [split_block(s.hr.shape[1:], side=block.side, size=block.size, gap=block.gap) for s in train]
         held += [scene.part(validation) for scene, (_, validation) in zip(train, parts, strict=True)]
         train = [scene.part(training) for scene, (training, _) in zip(train, parts, strict=True)]
-    train, held, test = ([scene.fitted(data.scale) for scene in part] for part in (train, held, test))
-    prepared = [_prepare(scene, data, device) for scene in train]
+    made = _generated(data, train, seed)
+    train, made, held, test = ([scene.fitted(data.scale) for scene in part] for part in (train, made, held, test))
+    if data.vary is None:
+        prepared = [_prepare(scene, data, device) for scene in [*train, *made]]
+    else:
+        prepared = [_on(device, one) for one in instances(train, made, data, data.vary, seed=seed)]
     waves = train[0].wavelength_nm
     space = BANDS
     if data.domain == "subspace":
-        space = Space(torch.stack([weight for _, weight, _ in prepared]), torch.stack([gram for *_, gram in prepared]))
+        space = Space(torch.stack([one.weight for one in prepared]), torch.stack([one.gram for one in prepared]))
     return Material(
-        [entry[0] for entry in prepared],
+        [one.pair for one in prepared],
         space,
-        prepared[0][0].lr.shape[0],
+        prepared[0].pair.hr.shape[0],
+        prepared[0].pair.lr.shape[0] - prepared[0].pair.hr.shape[0],
         [Held.of(scene, data) for scene in held],
         [Held.of(scene, data) for scene in test],
         None if waves is None or data.domain != "bands" else tuple(float(nm) for nm in waves),
@@ -115,8 +124,29 @@ def _load(data: DataConfig, names: Sequence[str]) -> list[Scene]:
     return [load_scene(path, drop_noisy_db=data.drop_noisy_db) for path in find_scenes(data.root, names)]
 
 
-def _prepare(scene: Scene, data: DataConfig, device: torch.device) -> tuple[Pair, Tensor, Tensor]:
-    """The pair, and weights `(C,)` and Gram matrix of its subspace (empty where channels are bands)."""
+def _generated(data: DataConfig, train: Sequence[Scene], seed: int) -> list[Scene]:
+    """Generated scenes, with the spectra of the training scenes."""
+    if data.generated is None:
+        return []
+    wanted = data.generated.model_dump()
+    if data.domain == "bands":
+        wanted |= {"bands": len(train[0].hr), "photographs": False, "synthetic": 0.0}
+    photographs = wanted.pop("photographs")
+    config = GenerateConfig(
+        photographs=photographs if isinstance(photographs, bool) else tuple(photographs),
+        shrink=tuple(wanted.pop("shrink")),
+        **wanted,
+    )
+    return [one for one in generate(config, train, seed=seed) if min(one.hr.shape[1:]) >= data.patch + data.scale]
+
+
+def _on(device: torch.device, one: Instance) -> Instance:
+    pair = replace(one.pair, lr=one.pair.lr.to(device), hr=one.pair.hr.to(device))
+    return Instance(pair, one.weight.to(device), one.gram.to(device))
+
+
+def _prepare(scene: Scene, data: DataConfig, device: torch.device) -> Instance:
+    """One scene as it is; weights and Gram matrix are empty where channels are bands."""
     operator = parse_psf(data.degradation).operator(scene.hr.shape[1:], data.scale)
     hr = torch.from_numpy(np.ascontiguousarray(scene.hr)).to(device)
     lr = operator.apply(hr)
@@ -128,7 +158,7 @@ def _prepare(scene: Scene, data: DataConfig, device: torch.device) -> tuple[Pair
     if data.domain == "bands":
         normal = normalise.fit(pieces, quantile=data.divisor)
         pair = Pair(scene.name, (lr - normal.offset) / normal.divisor, (hr - normal.offset) / normal.divisor, valid)
-        return pair, torch.zeros(0), torch.zeros(0)
+        return Instance(pair, torch.zeros(0), torch.zeros(0))
     noise = fitted.noise.copy()
     noise[fitted.dead] = np.nan
     space = subspace.fit(pieces, noise, count=data.components)
@@ -136,7 +166,7 @@ def _prepare(scene: Scene, data: DataConfig, device: torch.device) -> tuple[Pair
     low, high = (torch.einsum("kc,chw->khw", project, part - mean[:, None, None]) for part in (lr, hr))
     spread = space.spread()
     weight = torch.from_numpy(spread / spread.mean()).float().to(device)
-    return Pair(scene.name, low, high, valid), weight, torch.from_numpy(space.gram()).float().to(device)
+    return Instance(Pair(scene.name, low, high, valid), weight, torch.from_numpy(space.gram()).float().to(device))
 
 
 def _fit(lr: NDArray[np.float32], valid_hr: NDArray[np.bool_], scale: int) -> SceneFit:
@@ -171,17 +201,21 @@ class Held:
         lr = operator.apply(scene.hr)
         return cls(scene, lr, _fit(lr, scene.valid, data.scale), data.scale, operator)
 
-    def score(self, session: Session | None, *, tile: int, consistency: str = "off") -> dict[str, float]:
-        """Scores of the whole scene, sharpened by the code that users call; no session for bicubic."""
+    def sharpened(self, session: Session | None, *, tile: int, consistency: str = "off") -> NDArray[np.float32]:
+        """The whole scene, sharpened by the code that users call; no session for bicubic."""
         source = array_source(self.lr)
         bands = Bands(len(self.lr), self.scene.wavelength_nm)
         method: Method = Bicubic.of(self.lr.shape[1:], self.scale)
         if session is not None:
-            method = method_for(session, source, bands, self.fit, scale=self.scale, tile=tile)
+            method = method_for(session, source, bands, self.fit, operator=self.operator, tile=tile)
         follow = fit_consistency(self.fit, method, self.operator, mode=consistency)
         halo = halo_of(method.halo or 0, follow, complete=source.complete)
         tiles = plan(self.lr.shape[1:], tile=tile, halo=halo, scale=self.scale)
-        sharp, _ = Sharpened(source, method, follow, tiles).read(slice(None), slice(None), slice(None))
+        return Sharpened(source, method, follow, tiles).read(slice(None), slice(None), slice(None))[0]
+
+    def score(self, session: Session | None, *, tile: int, consistency: str = "off") -> dict[str, float]:
+        """Scores of the whole scene; see `sharpened`."""
+        sharp = self.sharpened(session, tile=tile, consistency=consistency)
         protocol = get_protocol("ours").only(METRICS)
         (scored,) = evaluate_arrays(self.scene.hr, sharp, [protocol], scale=self.scale, valid=self.scene.valid)
         return {name: float("nan") if one.value is None else one.value for name, one in scored.scores.items()}

@@ -45,7 +45,7 @@ def export(checkpoint: Path, output: Path, *, overwrite: bool = False) -> dict[s
     if output.exists() and not overwrite:
         raise WriteError(f"{output} exists; say --overwrite to replace it")
     card, model = read_card(checkpoint), load_model(checkpoint)
-    assert card.bands is not None
+    assert card.channels is not None
     scratch = output.with_name(f".{output.name}.part-{os.getpid()}.onnx")
     try:
         with warnings.catch_warnings():
@@ -53,7 +53,7 @@ def export(checkpoint: Path, output: Path, *, overwrite: bool = False) -> dict[s
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 model,
-                (torch.rand(2, card.bands, 9, 7),),
+                (torch.rand(2, card.channels, 9, 7),),
                 str(scratch),
                 dynamo=False,
                 opset_version=_OPSET,
@@ -87,7 +87,7 @@ def _compare(path: Path, model: torch.nn.Module, card: Card) -> dict[str, Any]:
     for at, (height, width) in enumerate(SIZES):
         step = card.multiple_of
         size = (-(-height // step) * step, -(-width // step) * step)
-        lr = draw.random((1 + at % 2, card.bands or 1, *size), dtype=np.float32)
+        lr = draw.random((1 + at % 2, card.channels or 1, *size), dtype=np.float32)
         with torch.inference_mode():
             wanted = model(torch.from_numpy(lr)).numpy()
         largest[f"{size[0]}x{size[1]}"] = float(np.abs(session(lr) - wanted).max() / max(float(wanted.std()), 1e-12))

@@ -6,15 +6,38 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
+from hypersharp._require import require
 from hypersharp.errors import WriteError
 from hypersharp.train.checkpoint import write_text
 
-LINES, TABLE = "log.jsonl", "validation.csv"
+LINES, TABLE, BOARD = "log.jsonl", "validation.csv", "tensorboard"
+
+
+class Board(Protocol):
+    """What is used of `torch.utils.tensorboard.SummaryWriter`."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        """Add a point to a curve."""
+
+    def close(self) -> None:
+        """Write what is left, and end."""
+
+
+def open_board(folder: Path, *, done: int) -> Board:
+    """A file for TensorBoard in the folder of a run; points after the steps that are done are forgotten.
+
+    Raises:
+        MissingExtraError: TensorBoard is not installed.
+    """
+    require("tensorboard", "tensorboard", "train.tensorboard")
+    writer = require("torch.utils.tensorboard", "train", "train.tensorboard").SummaryWriter
+    board: Board = writer(str(folder / BOARD), purge_step=done + 1)
+    return board
 
 
 class RunLog:
@@ -30,10 +53,11 @@ class RunLog:
             total: steps of the whole run.
         """
         self.folder, self.total = folder, total
-        self.lines = [line for line in _read(folder / LINES) if line["step"] <= step] if step else []
+        self.lines = [line for line in read_lines(folder) if line["step"] <= step] if step else []
         write_text(folder / LINES, "".join(json.dumps(line) + "\n" for line in self.lines))
         self._write_table()
         self.display = _Display(step, total) if not quiet and sys.stderr.isatty() else None
+        self.board: Board | None = None
 
     def __enter__(self) -> Self:
         """Start the display."""
@@ -42,9 +66,11 @@ class RunLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """End the display."""
+        """End the display and close TensorBoard's file."""
         if self.display is not None:
             self.display.bar.stop()
+        if self.board is not None:
+            self.board.close()
 
     def say(self, line: Mapping[str, Any]) -> None:
         """Add one line; those of kind ``"validation"`` go into the table, too."""
@@ -58,6 +84,9 @@ class RunLog:
             self._write_table()
         if self.display is not None:
             self.display.show(line)
+        if self.board is not None:
+            for tag, value in _scalars(line):
+                self.board.add_scalar(tag, value, line["step"])
 
     def advance(self, step: int, epoch: int) -> None:
         """Move the display."""
@@ -111,7 +140,19 @@ class _Display:
         self.bar.console.print(table)
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def _scalars(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """The curves that a line has a point of; a validation has one per scene and metric."""
+    if line["kind"] == "step":
+        yield from ((name, line[name]) for name in ("total", "lr", "patches_per_s"))
+        yield from ((f"parts/{name}", value) for name, value in line["parts"].items())
+        return
+    for scene, scores in line["scores"].items():
+        yield from ((f"{name}/{scene}", value) for name, value in scores.items())
+
+
+def read_lines(folder: Path) -> list[dict[str, Any]]:
+    """The lines of the log of a run; none where there is no log."""
+    path = folder / LINES
     if not path.is_file():
         return []
     kept = []

@@ -25,6 +25,7 @@ from hypersharp.infer.torch_session import ModuleSession, load_model, read_card
 from hypersharp.train.checkpoint import save_checkpoint, weights_of, with_about, write_text
 from hypersharp.train.config import RunConfig
 from hypersharp.train.domain import score_all
+from hypersharp.train.log import open_board
 from hypersharp.train.objective import Scored
 from hypersharp.train.prepare import Run, learning_rate, prepare
 from hypersharp.train.resume import store
@@ -69,12 +70,15 @@ def train(config: RunConfig, folder: Path, *, resume: bool = False, quiet: bool 
     """
     with _calm():
         run = prepare(config, folder, resume=resume, quiet=quiet)
+        if config.train.tensorboard and run.fabric.is_global_zero:
+            run.log.board = open_board(folder, done=run.progress.epoch * run.steps + run.progress.step)
         with run.log:
             while run.progress.epoch < config.train.epochs and not run.progress.stopped:
                 _epoch(run)
         best = folder / ("best.safetensors" if run.progress.best is not None else "last.safetensors")
         table = _table(run, best) if run.fabric.is_global_zero else {}
-    return Result(best, table, run.progress.epoch * run.steps, run.progress.seconds)
+    steps = run.progress.epoch * run.steps + run.progress.step
+    return Result(best, table, steps, run.progress.seconds)
 
 
 def _table(run: Run, best: Path) -> Table:
@@ -107,7 +111,8 @@ def _epoch(run: Run) -> None:
         since += train.batch
         progress.step = step + 1
         run.log.advance(at + 1, progress.epoch)
-        if (at + 1) % train.log_every == 0 or step + 1 == run.steps:
+        over = _out_of_time(run)
+        if (at + 1) % train.log_every == 0 or step + 1 == run.steps or over:
             now = time.perf_counter()
             said = {name: value.item() for name, value in _shared(run, scored).items()}
             line = {"kind": "step", "epoch": progress.epoch + 1, "step": at + 1, "lr": rate}
@@ -115,9 +120,19 @@ def _epoch(run: Run) -> None:
             if fabric.is_global_zero:
                 run.log.say(line)
             clock, since = now, 0
+        if over:
+            progress.stopped = True
+            break
         if train.save_every and (at + 1) % train.save_every == 0 and step + 1 < run.steps:
             _keep(run)
     _close(run)
+
+
+def _out_of_time(run: Run) -> bool:
+    """Whether `train.minutes` are over; the first process decides, for clocks differ."""
+    if not run.config.train.minutes:
+        return False
+    return bool(run.fabric.broadcast(run.seconds >= 60 * run.config.train.minutes))
 
 
 def _step(run: Run, rows: NDArray[np.int64], rate: float) -> Scored:
@@ -166,22 +181,27 @@ def _refuse(run: Run, batch: Batch, term: str) -> None:
 
 
 def _close(run: Run) -> None:
-    """The end of an epoch: validation, best and last checkpoint, state."""
+    """The end of an epoch, or of the run's time within one: validation, best and last checkpoint, state."""
     train, progress = run.config.train, run.progress
-    progress.epoch, progress.step = progress.epoch + 1, 0
-    due = progress.epoch % train.validate_every == 0 or progress.epoch == train.epochs
+    if progress.step == run.steps:
+        progress.epoch, progress.step = progress.epoch + 1, 0
+    due = progress.epoch % train.validate_every == 0 or progress.epoch == train.epochs or progress.stopped
+    steps = progress.epoch * run.steps + progress.step
     scores: dict[str, dict[str, float]] = {}
     if run.material.validation and due:
         if run.fabric.is_global_zero:
-            scores = score_all(run.material.validation, ModuleSession(run.averaged, run.card), tile=train.tile)
+            # A change is what consistency lacks, so on its own it is half an answer.
+            follow = "noise" if run.card.gives == "change" else "off"
+            session = ModuleSession(run.averaged, run.card)
+            scores = score_all(run.material.validation, session, tile=train.tile, consistency=follow)
         scores = run.fabric.broadcast(scores)
         value = scores["mean"][train.metric] * (-1 if train.metric in _LOWER_IS_BETTER else 1)
         better = math.isfinite(value) and (progress.best is None or value > progress.best)
         progress.best = value if better else progress.best
         progress.stale = 0 if better else progress.stale + 1
-        progress.stopped = bool(train.patience) and progress.stale >= train.patience
+        progress.stopped |= bool(train.patience) and progress.stale >= train.patience
         if run.fabric.is_global_zero:
-            line = {"kind": "validation", "epoch": progress.epoch, "step": progress.epoch * run.steps}
+            line = {"kind": "validation", "epoch": progress.epoch, "step": steps}
             run.log.say(line | {"seconds": round(run.seconds, 3), "scores": scores})
             if better:
                 _write(run, "best.safetensors", scores)

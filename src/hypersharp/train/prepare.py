@@ -66,11 +66,12 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, quiet: bool) -> Ru
     torch.manual_seed(config.seed)
     spec = models.get_spec(config.model.name)
     network_config = config_from_dict(spec.config, config.model.config, f"model {config.model.name}")
-    material = load_material(data, fabric.device)
+    material = load_material(data, fabric.device, seed=config.seed)
     patches = _patches(config, material)
+    _check_described(config, network_config, material.described)
     model = models.build(config.model.name, bands=material.channels, scale=data.scale, config=network_config)
     if train.start == "bicubic":
-        start_from_bicubic(model, channels=material.channels, scale=data.scale)
+        start_from_bicubic(model, channels=material.channels, scale=data.scale, described=material.described)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     accelerate(model)
     objective = make_objective(config, model, channels=material.channels, device=fabric.device)
@@ -143,6 +144,19 @@ def _patches(config: RunConfig, material: Material) -> Patches:
             f"an epoch of {len(patches)} patches holds no batch of {config.train.batch}; take a smaller batch"
         )
     return patches
+
+
+def _check_described(config: RunConfig, network_config: Any, described: int) -> None:
+    """Whether the network takes what describes a scene, and adds to nothing what is a change."""
+    vary = config.data.vary
+    wanted = {"describing": described, "skip": vary is None or not vary.change}
+    for field, value in wanted.items():
+        has = getattr(network_config, field, {"describing": 0, "skip": True}[field])
+        if has != value:
+            raise UsageError(
+                f"data.vary needs {config.model.name} with {field} = {str(value).lower()}, got {str(has).lower()}; "
+                f"set model.config.{field}, or choose a network that has it, such as lean"
+            )
 
 
 def make_objective(config: RunConfig, model: nn.Module, *, channels: int, device: torch.device) -> nn.Module:

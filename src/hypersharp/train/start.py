@@ -14,14 +14,15 @@ from hypersharp.models._upsample import BicubicSkip
 _LAYERS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 
 
-def start_from_bicubic(model: nn.Module, *, channels: int, scale: int) -> None:
+def start_from_bicubic(model: nn.Module, *, channels: int, scale: int, described: int = 0) -> None:
     """Set the weights of the layer that runs last to zero; where convolutions follow the skip, make those pass it on.
 
     Args:
         model: a network that adds its result to a bicubic enlargement, or (CST, EDLGFS, MSDformer) to features made of
             one, of which it then needs at least as many as channels.
-        channels: of its input.
+        channels: of its output.
         scale: HR/LR ratio.
+        described: channels of its input besides; a network told of its scene may give a change, which starts at zero.
 
     Raises:
         UsageError: the network does not give bicubic enlargement then, so it has no such skip.
@@ -31,7 +32,7 @@ def start_from_bicubic(model: nn.Module, *, channels: int, scale: int) -> None:
     handles = [layer.register_forward_hook(lambda layer, *_: ran.append(layer)) for layer in layers]
     weight = next(model.parameters())
     draw = torch.Generator().manual_seed(0)
-    lr = torch.rand(1, channels, 16, 16, generator=draw).to(weight)
+    lr = torch.rand(1, channels + described, 16, 16, generator=draw).to(weight)
     training = model.training
     try:
         with torch.no_grad():
@@ -43,7 +44,8 @@ def start_from_bicubic(model: nn.Module, *, channels: int, scale: int) -> None:
                 ran = [layer for layer in ran if layer not in (skip, tail)]
             for part in ran[-1].parameters():
                 part.zero_()
-            away = (model(lr) - BicubicSkip(scale).to(weight.device)(lr)).abs().max()
+            wide = BicubicSkip(scale).to(weight.device)(lr[:, :channels])
+            away = (model(lr) - wide).abs().max() if model(lr).any() or not described else torch.zeros(())
     finally:
         model.train(training)
         for handle in handles:
