@@ -15,8 +15,8 @@ import numpy as np
 
 from _measure import interleave, median_ratio, run
 from hypersharp.degrade.psf import Psf
-from hypersharp.fuse._spec import Calibration, Window
-from hypersharp.fuse.methods import get_fusion_method, list_fusion_methods
+from hypersharp.fusion._spec import Calibration, Window
+from hypersharp.fusion.methods import get_fusion_method, list_fusion_methods
 
 MATERIALS = 20
 MSI_BANDS = 6

@@ -23,7 +23,7 @@ import hypersharp
 from hypersharp import cli
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/quickstart.md", "docs/cube.md", "docs/beware.md")
+DOCUMENTS = ("README.md", "docs/quickstart.md", "docs/cube.md", "docs/beware.md", "docs/fusion.md")
 LANGUAGES = {"console", "python", "pycon", "text"}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
         UsageError,
         WriteError,
     )
+    from hypersharp.fusing import fuse
     from hypersharp.judgement import assess
-    from hypersharp.pipeline import Save, Tiling
+    from hypersharp.pipeline import Save, Tiling, Using
 
 _WHERE = {
     "AmbiguousError": "errors",
@@ -41,10 +42,12 @@ _WHERE = {
     "Save": "pipeline",
     "Storage": "cube",
     "Tiling": "pipeline",
+    "Using": "pipeline",
     "TrainingError": "errors",
     "UsageError": "errors",
     "WriteError": "errors",
     "assess": "judgement",
+    "fuse": "fusing",
     "open": "api",
     "sharpen": "api",
     "write": "api",
@@ -65,9 +68,11 @@ __all__ = [
     "Tiling",
     "TrainingError",
     "UsageError",
+    "Using",
     "WriteError",
     "__version__",
     "assess",
+    "fuse",
     "open",
     "sharpen",
     "write",

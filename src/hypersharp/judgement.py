@@ -26,7 +26,9 @@ from hypersharp.evaluate import (
     reduced_test,
 )
 from hypersharp.infer import sample
-from hypersharp.pipeline import METHODS, Tiling, opened, prepare, psf_of
+from hypersharp.infer.session import OnnxSession
+from hypersharp.pipeline import METHODS, Tiling, Using, opened, prepare, psf_of
+from hypersharp.weights import shipped
 
 if TYPE_CHECKING:
     import xarray
@@ -75,7 +77,8 @@ class Settings:
 
 
 _LINE = re.compile(
-    r"hypersharp \S+ sharpen: scale (?P<scale>\d+); method (?P<method>[^;]+?)(?: \(weights (?P<weights>[0-9a-f]+)\))?; "
+    r"hypersharp \S+ sharpen: scale (?P<scale>\d+); "
+    r"method (?P<method>[^;]+?)(?: \(weights (?P<weights>[0-9a-f]+)[^)]*\))?; "
     r"degradation (?P<psf>[^;]+?) \([^;()]*\); consistency (?P<mode>\w+)"
 )
 
@@ -290,10 +293,17 @@ class _Sharpener:
             model=self.model,
             degradation=str(self.psf),
             consistency=self.mode,
+            using=Using(force=True),
             tiling=self.tiling,
         )
         self.made = settings_of(ready.cube)
         return ready.cube
+
+
+def _shipped_weights(scale: int) -> str | None:
+    """How the history names the weights that come with the package."""
+    path = shipped(scale)
+    return None if path is None else OnnxSession(path).sha256[:12]
 
 
 def _method(
@@ -311,6 +321,8 @@ def _method(
     if method is None and model is None:
         if said is None:
             return None, "SR's history does not say how it was sharpened; name it with --method or --model"
+        if said.weights is not None and said.weights == _shipped_weights(scale):
+            return _Sharpener("default", None, mode, scale, psf, tiling), f"{said.words}, consistency {mode}"
         if said.weights is not None:
             return None, f"SR was made by {said.words}; give its file with --model"
         if said.method not in METHODS:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,31 +13,30 @@ import numpy as np
 
 from hypersharp import _version
 from hypersharp._nearest import nearest
-from hypersharp.cube import Cube, all_valid
-from hypersharp.degrade import wald
+from hypersharp.cube import Cube
 from hypersharp.degrade.psf import DEFAULT, Psf, parse_psf
-from hypersharp.degrade.recipe import Recipe
 from hypersharp.errors import UsageError
-from hypersharp.infer import sample
+from hypersharp.evaluate.reduced import NotRun, harm_test
 from hypersharp.infer.consistency import MODES, Consistency
 from hypersharp.infer.fit import SceneFit, estimate_psf, fit_consistency, fit_scene
 from hypersharp.infer.methods import Bicubic, Method, check_scale
 from hypersharp.infer.network import CONTEXT, method_for
-from hypersharp.infer.session import OnnxSession, Session
+from hypersharp.infer.session import Ensemble, OnnxSession, Session
 from hypersharp.infer.sharpen import Sharpened, halo_of
 from hypersharp.infer.tiles import TilePlan, plan, strip_for_memory, tile_for_memory
 from hypersharp.infer.torch_session import ENDINGS, TorchSession
 from hypersharp.io.contract import WriteOptions
 from hypersharp.io.encode import choose_storage, needs_range
 from hypersharp.io.reading import open_cube, reader_of
-from hypersharp.io.sidecar import check_sidecar, write_sidecar
 from hypersharp.io.writing import Progress, check_target, range_of, write_cube
 from hypersharp.operators import Separable
+from hypersharp.weights import shipped
 
 if TYPE_CHECKING:
     import xarray
 
-METHODS = ("bicubic",)
+METHODS = ("default", "bicubic")
+"""What `method` can be: the network that comes with the package, where there is one for the scale; and without any."""
 _BASE_BYTES = 256 << 20  # the interpreter, its libraries, the sample, GDAL's blocks and the groups of bands at work
 _OVERSHOOT = 0.5  # of a band's range; how far beyond it a sharpened band may go when a scale is chosen
 
@@ -53,6 +54,19 @@ class Tiling:
     tile: int | None = None
     memory_bytes: int = 1 << 30
     threads: int = 0
+
+
+@dataclass(frozen=True)
+class Using:
+    """How a network is used.
+
+    Attributes:
+        ensemble: run it on eight turns and mirror images, and take the mean: a little better, eight times the work.
+        force: use the default network even where the reduced-resolution test says that it does harm.
+    """
+
+    ensemble: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,7 @@ class Prepared:
         consistency: what follows it, or None.
         plan: tiles of the scene.
         memory_bytes: about what the process will take.
+        note: what a user should be told besides; empty for nothing.
     """
 
     cube: Cube
@@ -95,6 +110,7 @@ class Prepared:
     consistency: Consistency | None
     plan: TilePlan
     memory_bytes: int
+    note: str = ""
 
 
 def sharpen(
@@ -102,10 +118,11 @@ def sharpen(
     output: str | os.PathLike[str] | None = None,
     *,
     scale: int,
-    method: str = "bicubic",
+    method: str = "default",
     model: str | os.PathLike[str] | None = None,
     degradation: str | None = None,
     consistency: str = "noise",
+    using: Using = Using(),
     tiling: Tiling = Tiling(),
     save: Save = Save(),
 ) -> Cube | xarray.DataArray | Path:
@@ -116,13 +133,15 @@ def sharpen(
         output: file to write; None to get the result in hand, which for a cube or path is lazy: regions are computed
             when they are read.
         scale: HR pixels per LR pixel along a side, 2 to 8.
-        method: name of the method; ``"bicubic"``.
+        method: ``"default"``, the network that comes with the package where there is one for this scale and it does
+            no harm, else as ``"bicubic"``.
         model: a network to use in place of a named method: an exported `.onnx` file, or a `.safetensors` checkpoint
             (which needs torch).
         degradation: how the sensor blurs, as `degrade.psf.parse_psf` takes it; None for what the reader knows of the
             sensor, else ``"mtf:0.3"``. ``"estimate"`` has it estimated from the cube, which is no more than a guess.
         consistency: ``"noise"`` corrects the result until it degrades to the input within the input's noise,
             ``"exact"`` without regard to noise, ``"off"`` not at all.
+        using: how a network is used.
         tiling: tile size, memory and threads.
         save: how `output` is written.
 
@@ -145,6 +164,7 @@ def sharpen(
         model=model,
         degradation=degradation,
         consistency=consistency,
+        using=using,
         tiling=tiling,
     )
     if output is not None:
@@ -152,77 +172,21 @@ def sharpen(
     return ready.cube if isinstance(source, Cube | str | os.PathLike) else ready.cube.to_xarray()
 
 
-def simulate(
-    source: Cube | xarray.DataArray | str | os.PathLike[str],
-    output: str | os.PathLike[str] | None = None,
-    *,
-    recipe: Recipe,
-    msi: str | os.PathLike[str] | None = None,
-    save: Save = Save(WriteOptions(dtype="float32")),  # noqa: B008  frozen
-    memory_bytes: int = 1 << 30,
-) -> wald.Simulated:
-    """Degrade a cube as a sensor would, after the Wald protocol: its LR cube, and an MSI if the recipe has an SRF.
-
-    Args:
-        source: the HR cube, a DataArray `(band, y, x)` or a path.
-        output: file for the LR cube, beside which a sidecar `….recipe.json` is written; None for lazy cubes only.
-        recipe: what is done; see `Recipe`.
-        msi: file for the MSI.
-        save: how the files are written; floats by default, as rounding to integers is noise too.
-        memory_bytes: about how much memory the blocks in flight may take.
-
-    Returns:
-        The cubes, and the recipe as it was followed.
-
-    Raises:
-        UsageError: an option is wrong, or the recipe cannot be followed with this cube.
-        FileFormatError: a file cannot be read.
-        NoDataError: the scene has no valid pixel.
-        WriteError: an output cannot be written; nothing was left under its name.
-    """
-    hr = source if isinstance(source, Cube) else opened(source)
-    if msi is not None and (output is None or recipe.srf is None or Path(msi).resolve() == Path(output).resolve()):
-        raise UsageError("an MSI needs an SRF and an LR output of another name: give --srf and a name for each")
-    for target in (output, msi):
-        if target is not None:
-            check_target(Path(target), hr, overwrite=save.overwrite)
-    if output is not None:
-        check_sidecar(Path(output), overwrite=save.overwrite)
-    windows = sample.sample_windows(hr.values)
-    dead = sample.dead_bands(windows)
-    if dead:
-        listed = ", ".join(str(band + 1) for band in dead)
-        hr = replace(hr, bands=hr.bands.flagged(dead)).with_history(f"bands constant or without data: {listed}")
-    psf, _ = psf_of(hr, recipe.degradation)
-    done = wald.simulate(hr, replace(recipe, degradation=str(psf), output=_said(save.options)))
-    if not any(all_valid(valid) for _, _, valid in windows):
-        sample.sample_windows(done.lr.values)  # refuses a scene of which no LR pixel is valid
-    for cube, target in ((done.lr, output), (done.msi, msi)):
-        if cube is not None and target is not None:
-            write_cube(
-                cube,
-                target,
-                overwrite=save.overwrite,
-                options=save.options,
-                memory_bytes=memory_bytes,
-                progress=save.progress,
-            )
-    if output is not None:
-        write_sidecar(Path(output), {"recipe": done.recipe.as_dict(), "facts": done.facts})
-    return done
-
-
 def prepare(
     lr: Cube,
     *,
     scale: int,
-    method: str = "bicubic",
+    method: str = "default",
     model: str | os.PathLike[str] | None = None,
     degradation: str | None = None,
     consistency: str = "noise",
+    using: Using = Using(),
     tiling: Tiling = Tiling(),
 ) -> Prepared:
     """All that is decided once per scene; see `sharpen` for the arguments. Nothing but a sample is read."""
+    if method == "default" and model is None and not using.force and shipped(check_scale(scale)) is not None:
+        again = partial(prepare, scale=scale, consistency=consistency, tiling=tiling)
+        return _without_harm(lr, again, degradation, using)
     scale = check_scale(scale)
     if consistency not in MODES:
         raise UsageError(f"consistency must be one of {', '.join(MODES)}, got {consistency!r}")
@@ -230,7 +194,7 @@ def prepare(
     shape = lr.shape[1:]
     operator = psf.operator((shape[0] * scale, shape[1] * scale), scale)
     scene = fit_scene(lr.values)
-    estimate = _method_of(lr, scene, operator, method, model, tiling)
+    estimate = _method_of(lr, scene, operator, method, model, using, tiling)
     follow = fit_consistency(scene, estimate, operator, mode=consistency)
     halo = halo_of(estimate.halo or 0, follow, complete=lr.values.complete)
     components = 0 if follow is None else len(follow.lam)
@@ -279,13 +243,6 @@ def output_bytes(ready: Prepared, options: WriteOptions) -> int:
     return int(np.prod(ready.cube.shape, dtype=np.int64)) * itemsize
 
 
-def _said(options: WriteOptions) -> dict[str, str | bool]:
-    """What of the options decides the bytes of a file: the type, and what else is not as it is by default."""
-    parts = {name: getattr(options, name) for name in ("compress", "interleave", "cog", "dataset")}
-    unusual = {name: value for name, value in parts.items() if value != getattr(WriteOptions(), name)}
-    return {"dtype": options.dtype} | unusual
-
-
 def opened(source: xarray.DataArray | str | os.PathLike[str]) -> Cube:
     """The cube of a path or DataArray; nothing is read of its values."""
     return open_cube(source) if isinstance(source, str | os.PathLike) else Cube.from_xarray(source)
@@ -310,17 +267,39 @@ def _method_of(
     operator: Separable,
     name: str,
     model: str | os.PathLike[str] | None,
+    using: Using,
     tiling: Tiling,
 ) -> Method:
     scale = operator.shape_in[0] // operator.shape_out[0]
+    if name not in METHODS:
+        raise UsageError(f"expected a method out of {', '.join(METHODS)}, got {name!r}{nearest(name, METHODS)}")
+    if model is None and name == "default":
+        model = shipped(scale)
     if model is None:
-        if name not in METHODS:
-            raise UsageError(f"expected a method out of {', '.join(METHODS)}, got {name!r}{nearest(name, METHODS)}")
         return Bicubic.of(lr.shape[1:], scale)
     (tile, _), _ = _tile_of(lr, scale, CONTEXT, tiling)
-    return method_for(
-        _session_of(Path(model), tiling.threads), lr.values, lr.bands, scene, operator=operator, tile=tile
-    )
+    session = _session_of(Path(model), tiling.threads)
+    if using.ensemble:
+        session = Ensemble(session)
+    return method_for(session, lr.values, lr.bands, scene, operator=operator, tile=tile)
+
+
+def _without_harm(lr: Cube, again: Callable[..., Prepared], degradation: str | None, using: Using) -> Prepared:
+    """The default network, or bicubic where the reduced-resolution test says that the network does harm."""
+    ready: Prepared = again(lr, degradation=degradation, using=replace(using, force=True))
+
+    def made(method: str) -> Callable[[Cube], Cube]:
+        forced = Using(force=True)
+        return lambda cube: again(cube, method=method, degradation=str(ready.psf), using=forced).cube
+
+    noise = ready.scene.noise.copy()
+    noise[ready.scene.dead] = np.nan
+    found = harm_test(made("default"), made("bicubic"), lr, scale=ready.plan.scale, psf=ready.psf, noise=noise)
+    if isinstance(found, NotRun) or found.sign != "worse":
+        return ready
+    plain: Prepared = again(lr, method="bicubic", degradation=degradation)
+    said = f"default network not used: {-found.gain_db:.2f} dB worse than without in the reduced-resolution test"
+    return replace(plain, cube=plain.cube.with_history(f"hypersharp {_version.__version__} sharpen: {said}"), note=said)
 
 
 def _session_of(path: Path, threads: int) -> Session:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import resource
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 import hypersharp
+from hypersharp import models
 from hypersharp.cli import run
+from hypersharp.models import lkca
+from hypersharp.models._card import Card, config_to_dict
+from hypersharp.train.checkpoint import save_checkpoint
 
 RECIPE = """
 [model]
@@ -64,10 +72,14 @@ def test_train_then_distil_then_sharpen(recipe, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "status", "said"),
     [
-        ("train.epoch=2", 2, "did you mean 'epochs'"),
+        ("train.epoch=2", 2, "unknown key 'train.epoch'; did you mean 'epochs'"),
+        ("train.epochs=many", 2, "train.epochs: Input should be a valid integer"),
+        ("train.minutes=-1", 2, "train.minutes: Input should be greater than or equal to 0, got -1"),
         ("data.train=['b']", 1, "no scene 'b'"),
+        ("data.root=/nowhere/at/all", 1, "expected a folder of scenes, got '/nowhere/at/all'"),
         ("data.patch=40", 2, "less than a patch of 40"),
         ("objective.kind=distilled", 2, "hypersharp distill RECIPE --teacher CHECKPOINT"),
+        ("model.config.blocks=[]", 2, "model lkca_net: blocks"),
     ],
 )
 def test_one_line_for_what_is_wrong(recipe, tmp_path, capsys, change, status, said):
@@ -75,6 +87,106 @@ def test_one_line_for_what_is_wrong(recipe, tmp_path, capsys, change, status, sa
     shown = capsys.readouterr().err
     assert said in shown
     assert shown.count("\n") == 1
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    """Good and bad checkpoints by name; `touched` is what the code in the foreign ones would make."""
+
+    class Touch:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "touched"),)
+
+    config = lkca.Config(features=8, blocks=1, reduction=4)
+    plain = json.loads(json.dumps(config_to_dict(config)))
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for name, bands, scale in (("good", 4, 2), ("bands", 5, 2), ("scale", 4, 4)):
+        net = models.build("lkca_net", bands=bands, scale=scale, config=config)
+        save_checkpoint(folder / f"{name}.safetensors", net.state_dict(), Card("lkca_net", scale, bands, config=plain))
+    content = (folder / "good.safetensors").read_bytes()
+    (folder / "half.safetensors").write_bytes(content[: len(content) // 2])
+    (folder / "noise.safetensors").write_bytes(b"\x00\xff" * 500)
+    (folder / "code.safetensors").write_bytes(pickle.dumps(Touch()))
+    (folder / "code.pth").write_bytes(pickle.dumps(Touch()))
+    shutil.copy(folder / "good.card.json", folder / "code.card.json")
+    torch.save({"state_dict": net.state_dict(), "hook": Touch()}, folder / "zipped.pth")
+    shutil.copy(folder / "good.card.json", folder / "zipped.card.json")
+    torch.save({"conv.weight": torch.zeros(3)}, folder / "other.pth")
+    shutil.copy(folder / "good.card.json", folder / "other.card.json")
+    return folder
+
+
+@pytest.mark.parametrize("command", ["distill", "sharpen"])
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [
+        ("none.safetensors", 1, "expected an existing model file"),
+        ("half.safetensors", 1, "half.safetensors: not a checkpoint that can be read"),
+        ("noise.safetensors", 1, "noise.safetensors: not a checkpoint that can be read"),
+        ("code.safetensors", 1, "code.safetensors: not a checkpoint that can be read"),
+        ("code.pth", 1, "code.pth: not a file of plain weights; nothing in it was run"),
+        ("zipped.pth", 1, "zipped.pth: not a file of plain weights; nothing in it was run"),
+        ("other.pth", 1, "other.pth: expected the weights of lkca_net as its card says"),
+    ],
+)
+def test_a_checkpoint_that_is_none_is_refused_and_code_in_it_never_run(
+    recipe, checkpoints, tmp_path, capsys, command, name, status, said
+):
+    path, scene = str(checkpoints / name), str(tmp_path / "a.h5")
+    arguments = {
+        "distill": ["distill", str(recipe), "--teacher", path, "--out", str(tmp_path / "run")],
+        "sharpen": ["sharpen", scene, str(tmp_path / "sharp.h5"), "--scale", "2", "--model", path],
+    }[command]
+    assert run(arguments) == status
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert shown.count("\n") == 1
+    assert not (tmp_path / "touched").exists()
+    assert not (tmp_path / "sharp.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "said"),
+    [
+        ("distill", "scale", "the teacher scale.safetensors has the scale 4, the student 2"),
+        ("distill", "bands", "the teacher bands.safetensors has the number of channels 5, the student 4"),
+        ("sharpen", "scale", "scale.safetensors was made for scale 4, got scale 2"),
+        ("sharpen", "bands", "bands.safetensors takes 5 bands, the cube has 4"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(recipe, checkpoints, tmp_path, capsys, command, name, said):
+    path, scene = str(checkpoints / f"{name}.safetensors"), str(tmp_path / "a.h5")
+    arguments = {
+        "distill": ["distill", str(recipe), "--teacher", path, "--out", str(tmp_path / "run")],
+        "sharpen": ["sharpen", scene, str(tmp_path / "sharp.h5"), "--scale", "2", "--model", path],
+    }[command]
+    assert run(arguments) == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert shown.count("\n") == 1
+
+
+@pytest.fixture
+def largest_file():
+    """Sets the size that no file may exceed, which stands for a full disk: small files fit, a large one does not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("largest", "named"), [(1024, "config.json"), (8192, "best.safetensors"), (32768, "last.state")]
+)
+def test_no_space_left_is_one_line_and_leaves_no_part_behind(recipe, tmp_path, capsys, largest_file, largest, named):
+    out = tmp_path / "run"
+    largest_file(largest)
+    status = run(["train", str(recipe), "--out", str(out), "--set", "model.config.features=16"])
+    shown = capsys.readouterr().err
+    assert status == 1
+    assert shown.count("\n") == 1
+    assert f"{named}: writing failed" in shown
+    assert not [path.name for path in out.iterdir() if ".part-" in path.name]
 
 
 def test_a_recipe_that_is_not_there(tmp_path, capsys):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hypersharp.train import losses
-from hypersharp.train.losses import Space, band_energy, cosine, gradient, l1, sam, smooth_l1, sobel, swt
+from hypersharp.train.losses import Space, band_energy, cosine, gradient, l1, mse, sam, smooth_l1, sobel, swt, variation
 
 
 def cube(*values: float) -> torch.Tensor:
@@ -20,6 +20,21 @@ def test_l1_by_hand():
     assert l1(cube(1, 5), cube(2, 2)).item() == 2.0
     weighted = Space(weight=torch.tensor([[0.5, 1.5]]))
     assert l1(cube(1, 5), cube(2, 2), weighted).item() == pytest.approx((0.5 * 1 + 1.5 * 3) / 2)
+
+
+def test_mse_by_hand():
+    assert mse(cube(1, 5), cube(2, 2)).item() == pytest.approx((1 + 9) / 2)
+    weighted = Space(weight=torch.tensor([[0.5, 1.5]]))
+    assert mse(cube(1, 5), cube(2, 2), weighted).item() == pytest.approx((0.5 * 1 + 1.5 * 9) / 2)
+
+
+def test_variation_by_hand():
+    """Band 0 rises by 1 down and 2 across; band 1 is 3 above it: 1 + 4 and 9 between the bands, whatever hr is."""
+    plane = torch.arange(4.0)[:, None] + 2 * torch.arange(5.0)
+    sr = torch.stack([plane, plane + 3])[None]
+    assert variation(sr, torch.rand(1, 2, 4, 5)).item() == pytest.approx(1 + 4 + 9)
+    space = Space(weight=torch.tensor([[0.5, 1.5]]), gram=torch.eye(3)[None])
+    assert variation(sr, sr, space).item() == pytest.approx(1 + 4)
 
 
 def test_smooth_l1_by_hand():

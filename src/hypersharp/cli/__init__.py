@@ -46,10 +46,38 @@ def _root(
 
 
 def _register() -> None:
-    from hypersharp.cli import assess, convert, data, doctor, evaluate, export, info, lowrank, models, sharpen, simulate
+    from hypersharp.cli import (
+        assess,
+        bench,
+        convert,
+        data,
+        doctor,
+        evaluate,
+        export,
+        fuse,
+        info,
+        lowrank,
+        models,
+        sharpen,
+        simulate,
+    )
     from hypersharp.cli import train as training
 
-    for module in (info, sharpen, convert, simulate, evaluate, assess, training, export, lowrank, models, doctor):
+    for module in (
+        info,
+        sharpen,
+        fuse,
+        convert,
+        simulate,
+        evaluate,
+        assess,
+        training,
+        bench,
+        export,
+        lowrank,
+        models,
+        doctor,
+    ):
         app.command(name=module.NAME)(module.command)
     app.command(name="distill")(training.distill)
     app.add_typer(data.app)

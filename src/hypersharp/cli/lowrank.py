@@ -25,6 +25,7 @@ def command(
     ] = None,
     rank: Annotated[int | None, typer.Option(help="Of the student's upsampler.", metavar="R", min=1)] = None,
     groups: Annotated[int | None, typer.Option(help="Of the student's upsampler.", metavar="G", min=1)] = None,
+    plot: Annotated[str | None, typer.Option(help="Draw the cumulative sums.", metavar="FILE.png")] = None,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
@@ -37,11 +38,17 @@ def command(
 
     if (out is None) != (rank is None and groups is None) or (rank is not None and groups is not None):
         raise UsageError("a student needs --out FILE and one of --rank R and --groups G")
+    for output in filter(None, (out, plot)):
+        if Path(output).exists() and not overwrite:
+            raise WriteError(f"{output} exists; say --overwrite to replace it")
     found = spectra(Path(checkpoint))
+    if plot is not None:
+        from hypersharp.figures import Cumulative, draw_singular_values
+
+        curves = [Cumulative.of(one.name, one.cumulative) for one in found]
+        draw_singular_values(curves, plot, shares=SHARES, title=f"Upsampling layer of {Path(checkpoint).name}")
     kept = None
     if out is not None:
-        if Path(out).exists() and not overwrite:
-            raise WriteError(f"{out} exists; say --overwrite to replace it")
         how = Upsampler("rank", rank=rank) if rank is not None else Upsampler("grouped", groups=groups or 1)
         kept = student(Path(checkpoint), Path(out), how=how)
     if as_json:
@@ -54,17 +61,19 @@ def command(
             }
             for one in found
         ]
-        print(json.dumps({"layers": layers, "output": out, "energy_kept": kept}))
+        print(json.dumps({"layers": layers, "output": out, "energy_kept": kept, "plot": plot}))
         return
     for one in found:
         said = ", ".join(f"{share:.0%} at rank {one.rank(share)}" for share in SHARES)
         print(f"{one.name}: {one.shape[0]} x {one.shape[1]}, {len(one.cumulative)} singular values; {said}")
-        print(_plot(one))
+        print(_letters(one))
+    if plot is not None:
+        print(f"{plot}: the cumulative sums as a picture")
     for name, share in (kept or {}).items():
         print(f"{out}: {name} keeps {share:.1%} of the energy of the weights")
 
 
-def _plot(one: Spectrum) -> str:
+def _letters(one: Spectrum) -> str:
     """The cumulative sum as a plot of letters."""
     count = len(one.cumulative)
     ranks = [max(1, round((at + 1) * count / _COLUMNS)) for at in range(_COLUMNS)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +24,9 @@ def command(
     source: options.Input,
     output: options.Output,
     scale: Annotated[str, typer.Option(help="HR pixels per LR pixel along a side, 2 to 8.", metavar="N")],
-    method: Annotated[str, typer.Option(help="bicubic.", metavar="NAME")] = "bicubic",
+    method: Annotated[
+        str, typer.Option(help="default, the network that comes with the package; or bicubic.", metavar="NAME")
+    ] = "default",
     model: Annotated[
         str | None, typer.Option(help="A network: .onnx, or .safetensors where torch is installed.", metavar="FILE")
     ] = None,
@@ -38,6 +41,13 @@ def command(
     consistency: Annotated[
         str, typer.Option(help="noise, exact or off: how far degrade(output) is brought to the input.")
     ] = "noise",
+    ensemble: Annotated[
+        bool,
+        typer.Option("--ensemble", help="Run the network on eight turns of the scene: slower, a little better."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Use the default network even where a test says that it does harm.")
+    ] = False,
     tile: Annotated[int | None, typer.Option(help="Side of a tile in input pixels.", metavar="N")] = None,
     memory: options.Memory = "1GiB",
     threads: options.Threads = 0,
@@ -60,7 +70,7 @@ def command(
     _limit_threads()
     from hypersharp.io import WriteOptions
     from hypersharp.io.writing import check_target
-    from hypersharp.pipeline import Save, Tiling, prepare, write_prepared
+    from hypersharp.pipeline import Save, Tiling, Using, prepare, write_prepared
 
     started = time.perf_counter()
     factor = options.parse_scale(scale)
@@ -85,8 +95,11 @@ def command(
         model=model,
         degradation=degradation,
         consistency=consistency,
+        using=Using(ensemble, force),
         tiling=tiling,
     )
+    if ready.note:
+        print(f"hypersharp: {ready.note}; --force uses it all the same", file=sys.stderr)
     facts = _facts(ready, how, source, output)
     if dry_run:
         _tell(facts, as_json)
@@ -137,6 +150,7 @@ def _facts(ready: Prepared, how: WriteOptions, source: str, output: str) -> dict
         "window": list(plan.window),
         "memory_bytes": ready.memory_bytes,
         "output_bytes": output_bytes(ready, how),
+        "note": ready.note,
         "axes": lr.attrs.get("axes"),
     }
 

@@ -84,7 +84,8 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """Degrade a cube after the Wald protocol: an LR cube, an MSI if asked for, and the recipe beside them."""
-    from hypersharp.pipeline import Save, simulate
+    from hypersharp.pipeline import Save
+    from hypersharp.simulation import simulate
 
     started = time.perf_counter()
     given_input = {

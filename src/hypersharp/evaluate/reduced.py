@@ -30,6 +30,7 @@ LEAST_SIDE = 24
 Method = Callable[[Cube], Cube]
 Floats = NDArray[np.float64]
 
+_HARM_SIDE = 48  # pixels of the input of the test for harm: half a second, and blocks enough
 _LEVEL = 0.9
 _DRAWS = 2000
 _MOST_BLOCKS = 1024
@@ -108,6 +109,8 @@ def reduced_test(
     bicubic: Method,
     noise: Floats,
     seed: int,
+    shift_yx: tuple[float, float] = (0.0, 0.0),
+    least_side: int = LEAST_SIDE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Reduced | NotRun:
     """Run a method one scale down and compare it with bicubic.
@@ -120,6 +123,8 @@ def reduced_test(
         bicubic: the same for bicubic enlargement.
         noise: `(C,)` standard deviation of each band's noise in lr; bands with NaN are left out.
         seed: of the noise that is added, and of the bootstrap.
+        shift_yx: how far down and right of its block a pixel of the input looks, in pixels of lr.
+        least_side: pixels below which a side of its input says nothing; fewer will do where methods are only compared.
         progress: called with tiles done and tiles in all.
 
     Returns:
@@ -129,10 +134,10 @@ def reduced_test(
         UsageError: the PSF cannot be used.
     """
     rows, cols = (size // scale for size in lr.shape[1:])
-    if min(rows, cols) < LEAST_SIDE:
+    if min(rows, cols) < least_side:
         return NotRun(
-            f"its input would be {rows} x {cols} pixels, below {LEAST_SIDE} on a side; "
-            f"lr needs {LEAST_SIDE * scale} pixels a side at scale {scale}"
+            f"its input would be {rows} x {cols} pixels, below {least_side} on a side; "
+            f"lr needs {least_side * scale} pixels a side at scale {scale}"
         )
     known = np.nan_to_num(noise)
     reference = lr.crop(slice(0, rows * scale), slice(0, cols * scale))
@@ -140,11 +145,31 @@ def reduced_test(
     # b has variance α·σ² in the input and σ²/α in the reference; less than 1 only where a PSF hardly averages
     alpha = min(1.0, max(_LEAST_ALPHA, 1 / left - 1))
     shaken = _noisier(reference, np.sqrt(alpha) * known, seed, 0)
-    clean = degrade(shaken, scale=scale, psf=psf)
+    clean = degrade(shaken, scale=scale, psf=psf, shift_yx=shift_yx)
     test = _noisier(clean, np.sqrt(max(0.0, 1 - (1 + alpha) * left)) * known, seed, 1)
     side = block_side(reference.shape[1:], scale)
     sums, count = _block_errors(reference, shaken, alpha, (bicubic(test), method(test)), side, progress)
     return _compare(sums, count, noise**2, test.shape, side, seed)
+
+
+def harm_test(
+    method: Method, plain: Method, lr: Cube, *, scale: int, psf: Psf, noise: Floats, seed: int = 0
+) -> Reduced | NotRun:
+    """`reduced_test` on the middle of a scene, of a method against what would be done without it.
+
+    Args:
+        method: whose harm is in question.
+        plain: what it must not be worse than.
+        lr: what is to be sharpened.
+        scale: HR pixels per LR pixel along a side.
+        psf: the declared degradation.
+        noise: `(C,)` standard deviation of each band's noise in lr; bands with NaN are left out.
+        seed: of the noise that is added, and of the bootstrap.
+    """
+    side = _HARM_SIDE * scale
+    starts = [max(0, (n - side) // 2) for n in lr.shape[1:]]
+    rows, cols = (slice(at, min(n, at + side)) for at, n in zip(starts, lr.shape[1:], strict=True))
+    return reduced_test(method, lr.crop(rows, cols), scale=scale, psf=psf, bicubic=plain, noise=noise, seed=seed)
 
 
 def _noisier(cube: Cube, sigma: Floats, seed: int, stream: int) -> Cube:

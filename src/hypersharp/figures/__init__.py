@@ -2,5 +2,14 @@
 
 from hypersharp.figures.maps import draw_map
 from hypersharp.figures.side_by_side import FALSE_COLOUR_NM, NATURAL_NM, colour_bands, side_by_side
+from hypersharp.figures.singular_values import Cumulative, draw_singular_values
 
-__all__ = ["FALSE_COLOUR_NM", "NATURAL_NM", "colour_bands", "draw_map", "side_by_side"]
+__all__ = [
+    "FALSE_COLOUR_NM",
+    "NATURAL_NM",
+    "Cumulative",
+    "colour_bands",
+    "draw_map",
+    "draw_singular_values",
+    "side_by_side",
+]

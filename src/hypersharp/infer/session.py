@@ -46,6 +46,43 @@ class Session(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Ensemble:
+    """A network run on the eight turns and mirror images of its window, and the mean of what it gives.
+
+    Eight times the work; numbers that describe a scene hold for all eight, as they are means over both directions.
+    """
+
+    session: Session
+
+    @property
+    def name(self) -> str:
+        """For messages and the history."""
+        return self.session.name
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the network's file."""
+        return self.session.sha256
+
+    @property
+    def card(self) -> Card:
+        """What the network is."""
+        return self.session.card
+
+    def __call__(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Session`."""
+        total: NDArray[np.float32] | None = None
+        for turn in range(8):
+            seen = np.rot90(lr[..., ::-1] if turn >= 4 else lr, turn % 4, (2, 3))
+            sharp = np.rot90(self.session(np.ascontiguousarray(seen)), -(turn % 4), (2, 3))
+            sharp = sharp[..., ::-1] if turn >= 4 else sharp
+            total = sharp.copy() if total is None else np.add(total, sharp, out=total)
+        assert total is not None
+        total /= 8
+        return total
+
+
+@dataclass(frozen=True, eq=False)
 class OnnxSession:
     """An `.onnx` file ready to run on the CPU.
 

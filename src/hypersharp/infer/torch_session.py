@@ -91,12 +91,20 @@ class TorchSession:
         torch = require("torch", "train", "running a checkpoint")
         if self.threads:
             torch.set_num_threads(self.threads)
-        module = load_model(self.path).to(memory_format=torch.channels_last)
-        return ModuleSession(module, self.card, self.name, self.sha256)
+        return ModuleSession(channels_last(load_model(self.path)), self.card, self.name, self.sha256)
 
     def __call__(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Session`."""
         return self._session(lr)
+
+
+def channels_last(module: Any) -> Any:
+    """The network with the weights of its 2-D convolutions laid out as their windows are; 3-D ones stay as they are."""
+    torch = require("torch", "train", "running a network")
+    for weight in module.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    return module
 
 
 def card_beside(path: Path) -> Path:

@@ -51,7 +51,10 @@ def _chain(bands: int, features: int, convolutions: int, *, bias: bool) -> nn.Se
     """3×3 convolutions from `C` to `F`, each followed by ReLU."""
     layers: list[nn.Module] = []
     for i in range(convolutions):
-        layers += [nn.Conv2d(bands if i == 0 else features, features, 3, padding=1, bias=bias), nn.ReLU(inplace=True)]
+        layer = nn.Conv2d(bands if i == 0 else features, features, 3, padding=1, bias=bias)
+        # The paper's start (He et al. 2015): torch's own weakens the signal sixfold per layer, and nothing learns.
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        layers += [layer, nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 

@@ -200,14 +200,14 @@ class TrainConfig(Section):
         minutes: after which the run ends with the step at hand, validated and written like any other; 0 for no limit.
             Schedules follow `epochs` all the same.
         batch: patches per step, over all processes.
-        optimiser: ``"adam"`` or ``"adamw"``.
+        optimiser: ``"adam"``, ``"adamw"``, or ``"sgd"`` with momentum 0.9.
         lr: learning rate after the warm-up.
         lr_end: learning rate at the end (cosine).
         schedule: ``"constant"``, ``"cosine"`` or ``"step"``.
         step_every: epochs between two steps.
         step_factor: of the learning rate at a step.
         warm_up: steps over which the learning rate rises from 0.
-        weight_decay: of AdamW.
+        weight_decay: of the optimiser.
         clip: largest norm of the gradient; 0 for none.
         ema: decay of the averaged weights, which are those that are validated and kept; 0 for none.
         validate_every: epochs between two validations; the last epoch is always validated.
@@ -226,7 +226,7 @@ class TrainConfig(Section):
     epochs: _Positive
     minutes: Annotated[float, Field(ge=0)] = 0.0
     batch: _Positive = 16
-    optimiser: Literal["adam", "adamw"] = "adam"
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     lr: Annotated[float, Field(gt=0)] = 1e-3
     lr_end: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "cosine", "step"] = "constant"

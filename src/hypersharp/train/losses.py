@@ -41,6 +41,25 @@ def l1(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
     return _mean(functional.l1_loss(sr, hr, reduction="none"), space)
 
 
+def mse(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
+    """Mean squared error of `(N, C, H, W)`, each channel with its weight."""
+    return _mean(functional.mse_loss(sr, hr, reduction="none"), space)
+
+
+def variation(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
+    """Total variation of `sr` alone (SSPSR's): mean squares of the differences along rows, columns and bands, summed.
+
+    The published code divides by the batch once more, which makes the term depend on it; not repeated. Eigenimages have
+    no neighbours among each other: there, and for a single band, along rows and columns only, weighted as in `l1`.
+    """
+    del hr
+    total = _mean((sr[:, :, 1:] - sr[:, :, :-1]).square(), space)
+    total = total + _mean((sr[..., 1:] - sr[..., :-1]).square(), space)
+    if space.gram is None and sr.shape[1] > 1:
+        total = total + (sr[:, 1:] - sr[:, :-1]).square().mean()
+    return total
+
+
 def smooth_l1(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
     """Huber's error of `(N, C, H, W)`: half the square up to 1, straight beyond; each channel with its weight.
 
@@ -107,12 +126,14 @@ def cosine(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
 
 TERMS: dict[str, Term] = {
     "l1": l1,
+    "mse": mse,
     "smooth_l1": smooth_l1,
     "band_energy": band_energy,
     "swt": swt,
     "sam": sam,
     "gradient": gradient,
     "cosine": cosine,
+    "variation": variation,
 }
 """Every term by the name it has in a recipe and in the log."""
 H_LOSS = {"l1": 1.0, "sam": 0.5, "gradient": 0.1}

@@ -17,7 +17,7 @@ from torch import nn
 from hypersharp import models
 from hypersharp.data.patches import Patches
 from hypersharp.errors import UsageError, WriteError
-from hypersharp.infer.torch_session import load_model, read_card
+from hypersharp.infer.torch_session import channels_last, load_model, read_card
 from hypersharp.models._card import Card, config_from_dict
 from hypersharp.train.checkpoint import card_of, write_text
 from hypersharp.train.config import RunConfig, TrainConfig
@@ -72,12 +72,11 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, quiet: bool) -> Ru
     model = models.build(config.model.name, bands=material.channels, scale=data.scale, config=network_config)
     if train.start == "bicubic":
         start_from_bicubic(model, channels=material.channels, scale=data.scale, described=material.described)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels_last(model)
     accelerate(model)
     objective = make_objective(config, model, channels=material.channels, device=fabric.device)
     learning = [weight for weight in objective.parameters() if weight.requires_grad]
-    kind = torch.optim.AdamW if train.optimiser == "adamw" else torch.optim.Adam
-    optimiser = kind(learning, lr=train.lr, weight_decay=train.weight_decay)
+    optimiser = _optimiser(learning, train)
     wrapped, optimiser = fabric.setup(objective, optimiser)
     averaged = copy.deepcopy(model).requires_grad_(False) if train.ema else model
     card = card_of(config, network_config, channels=material.channels, wavelength_nm=material.wavelength_nm, about={})
@@ -97,6 +96,13 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, quiet: bool) -> Ru
     return Run(
         config, folder, fabric, material, patches, model, averaged, wrapped, optimiser, card, progress, log, started
     )
+
+
+def _optimiser(weights: list[nn.Parameter], train: TrainConfig) -> torch.optim.Optimizer:
+    if train.optimiser == "sgd":
+        return torch.optim.SGD(weights, lr=train.lr, momentum=0.9, weight_decay=train.weight_decay)
+    kind = torch.optim.AdamW if train.optimiser == "adamw" else torch.optim.Adam
+    return kind(weights, lr=train.lr, weight_decay=train.weight_decay)
 
 
 def _fabric(train: TrainConfig) -> Fabric:
@@ -198,7 +204,7 @@ def make_objective(config: RunConfig, model: nn.Module, *, channels: int, device
     return Distilled(
         model,
         loss=chosen.loss,
-        teacher=load_model(path).to(device, memory_format=torch.channels_last),
+        teacher=channels_last(load_model(path)).to(device),
         distil_loss=chosen.distil_loss,
         alpha=chosen.alpha,
         decay=chosen.decay,

@@ -1,0 +1,150 @@
+"""What a comparison is: which networks, on which pixels, for which budget; and the recipe of each network in it."""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from hypersharp._nearest import nearest
+from hypersharp.errors import UsageError
+from hypersharp.train.config import DataConfig, RunConfig, parse_config, set_value
+
+BATCH = 16
+"""Patches per step of every network, so that equal patches are equal steps; a setting may change it."""
+_EPOCHS, _VALIDATIONS, _STATES = 20, 5, 20
+_BUDGET = {
+    "seed": "--seeds",
+    "model.name": "--models",
+    "train.epochs": "--patches",
+    "data.per_epoch": "--patches",
+    "train.minutes": "--cap-minutes",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One protocol and one budget.
+
+    Attributes:
+        models: names of networks, as in `known_names`; none for the rows of bicubic alone.
+        data: scenes, scale, degradation, domain and patches, the same for all.
+        patches: HR patches that a network sees; whole steps and epochs of them, so at most a few fewer.
+        cap_minutes: after which a network stops; 0 for no limit.
+        seeds: runs of each network, with the seeds 0, 1, …
+        settings: changes to every recipe, ``"train.lr=1e-3"``, or to that of one network,
+            ``"vdsr:train.lr=1e-3"``.
+    """
+
+    models: tuple[str, ...]
+    data: DataConfig
+    patches: int = 16_000
+    cap_minutes: float = 60.0
+    seeds: int = 1
+    settings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could follow.
+
+        Raises:
+            UsageError: an unknown network, or a budget of nothing.
+        """
+        for name in self.models:
+            _check_name(name)
+        if self.seeds < 1 or self.cap_minutes < 0:
+            raise UsageError(f"expected 1 seed or more and 0 minutes or more, got {self.seeds} and {self.cap_minutes}")
+        if not (self.data.validation or self.data.test or self.data.block):
+            raise UsageError("a comparison needs scenes to score, got none; name some with --validation")
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """Networks from ``"all"`` or a list with commas; ``"bicubic"``, which every table has, adds none.
+
+    Raises:
+        UsageError: there is no such network.
+    """
+    if text.strip() == "all":
+        return known_names()
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    names = tuple(name for name in names if name != "bicubic")
+    for name in names:
+        _check_name(name)
+    return names
+
+
+def known_names() -> tuple[str, ...]:
+    """Networks that have a default recipe: those that sharpen a cube alone."""
+    files = (resources.files("hypersharp.bench") / "defaults").iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+
+
+def _check_name(name: str) -> None:
+    known = known_names()
+    if name not in known:
+        raise UsageError(f"expected a network out of {', '.join(known)}, got {name!r}{nearest(name, known)}")
+
+
+def default_recipe(name: str) -> dict[str, Any]:
+    """Network, objective and optimiser as its paper has them: the tables of a recipe but for its data."""
+    text = (resources.files("hypersharp.bench") / "defaults" / f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def recipe_of(plan: Plan, name: str, *, seed: int) -> RunConfig:
+    """The recipe of a network within a plan: its paper's loss and optimiser, the plan's data and budget.
+
+    What its paper's schedule counts in epochs is scaled to the budget, so that a learning rate that falls after three
+    quarters of the paper's epochs falls after three quarters of ours.
+
+    Raises:
+        UsageError: a setting is unknown or is the budget's, or the budget holds no step.
+    """
+    raw, chosen = default_recipe(name), _settings_for(name, plan.settings)
+    published = raw["train"]["epochs"]
+    raw["data"] = plan.data.model_dump()
+    raw["train"] |= {"batch": BATCH, "minutes": plan.cap_minutes}
+    batch = _parsed(raw, chosen, name).train.batch
+    steps = plan.patches // batch
+    if steps < 1:
+        raise UsageError(f"{plan.patches} patches hold no step of {batch}; raise --patches or lower train.batch")
+    epochs = min(_EPOCHS, steps)
+    raw |= {"about": f"{name}; one budget for all", "seed": seed}
+    raw["data"]["per_epoch"] = steps // epochs * batch
+    raw["train"] |= {
+        "epochs": epochs,
+        "validate_every": max(1, epochs // _VALIDATIONS),
+        "save_every": max(1, steps // _STATES),
+    }
+    if "step_every" in raw["train"]:
+        raw["train"]["step_every"] = max(1, round(raw["train"]["step_every"] * epochs / published))
+    return _parsed(raw, chosen, name)
+
+
+def _parsed(raw: dict[str, Any], settings: Sequence[str], name: str) -> RunConfig:
+    """The recipe with its settings changed; `raw` stays as it is."""
+    changed = copy.deepcopy(raw)
+    for setting in settings:
+        set_value(changed, setting)
+    return parse_config(changed, name)
+
+
+def _settings_for(name: str, settings: Sequence[str]) -> list[str]:
+    """Those for all networks and those for this one; what the budget decides is refused."""
+    chosen = []
+    for setting in settings:
+        head, colon, rest = setting.partition(":")
+        of_one = bool(colon) and "=" not in head
+        if of_one:
+            _check_name(head.strip())
+        change = rest if of_one else setting
+        key = change.partition("=")[0].strip()
+        if key in _BUDGET:
+            raise UsageError(f"--set {key}: the budget is the same for all networks; say it with {_BUDGET[key]}")
+        if key.partition(".")[0] == "data":
+            raise UsageError(f"--set {key}: the data are the same for all networks; change them in the plan's data")
+        if not of_one or head.strip() == name:
+            chosen.append(change)
+    return chosen

@@ -1,0 +1,389 @@
+"""File to file: every hop of fusing a cube with a sharper image, one after the other, and the report of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hypersharp._nearest import nearest
+from hypersharp.cube import Bands, Cube, Storage
+from hypersharp.degrade.psf import Psf, parse_psf
+from hypersharp.errors import UsageError
+from hypersharp.evaluate import NotRun, reduced_test
+from hypersharp.fusion import auto
+from hypersharp.fusion._spec import Calibration, Fuse, FusionSpec, Window
+from hypersharp.fusion.agreement import agreement
+from hypersharp.fusion.calibrate import Calibrated, calibrate, contradicts
+from hypersharp.fusion.methods import get_fusion_method, list_fusion_methods
+from hypersharp.fusion.report import check_beside, history_line, remarks, report_of, write_report
+from hypersharp.fusion.scene import Coverage, Fused, Place, by_zone, fine_slice, pairs_at, sample_pair, window_of
+from hypersharp.fusion.support import seen_bands
+from hypersharp.infer.fill import reach_of
+from hypersharp.infer.methods import check_scale
+from hypersharp.infer.tiles import TilePlan, plan, tile_for_memory
+from hypersharp.io.encode import needs_range
+from hypersharp.io.warp import Nested, nest
+from hypersharp.io.writing import check_target, range_of, write_cube
+from hypersharp.pipeline import Save, Tiling, opened
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["Fusion", "check_fusion_target", "draw_fusion", "fuse", "prepare_fusion", "write_fusion"]
+
+_Stated = tuple[Psf, str] | None
+AUTO = "auto"
+"""In place of a method's name: try several, and choose."""
+
+_BASE_BYTES = 256 << 20  # the interpreter, its libraries, the sample and GDAL's blocks
+_PLANES = 3  # times the bands of HR values that a method holds of a window at once
+_COMPONENTS = 24  # HR planes of a subspace that a method holds besides
+_OVERSHOOT = 0.5  # of a band's range; how far beyond it a fused band may go when a scale is chosen
+_SHOWN_PX = 600  # rows and columns of the result that a picture shows at most
+_TESTED = 2  # windows on which the report tests consistency
+_LEAST_SIDE = 6  # pixels of the reduced test's input
+
+Progress = Callable[[str], Callable[[int, int], None]]
+
+
+@dataclass(frozen=True, eq=False)
+class Fusion:
+    """A fusion that is planned and fitted, and not yet computed.
+
+    Attributes:
+        cube: the fused cube; lazy.
+        nested: the pair on nested grids.
+        calibrated: what relates the two.
+        choice: the method of each zone, and why.
+        live: `(C',)` bands that are fused; the others are dead or flagged as bad, and enlarged.
+        coverage: one lazy band, 1 where the MSI was used and 0 where the enlarged cube stands.
+        plan: tiles of the scene.
+        memory_bytes: about what the process will take.
+        report: all that is worth knowing, plain values for JSON.
+        notes: what of it is worth a warning.
+    """
+
+    cube: Cube
+    nested: Nested
+    calibrated: Calibrated
+    choice: auto.Choice
+    live: NDArray[np.intp]
+    coverage: Cube
+    plan: TilePlan
+    memory_bytes: int
+    report: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def fuse(
+    cube: Cube | xarray.DataArray | str | os.PathLike[str],
+    msi: Cube | xarray.DataArray | str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    method: str = AUTO,
+    srf: str | None = None,
+    degradation: str | None = None,
+    assume_aligned: bool = False,
+    tiling: Tiling = Tiling(),  # noqa: B008  frozen
+    save: Save = Save(),  # noqa: B008  frozen
+    report: str | os.PathLike[str] | None = None,
+) -> Cube | xarray.DataArray | Path:
+    """Fuse a hyperspectral cube with a sharper multispectral or panchromatic image of the same ground.
+
+    The result lies where the MSI says, on the grid that nests in the cube's, and covers what both extents share. Where
+    the MSI is missing the enlarged cube stands. `prepare_fusion` offers more, and gives the report and masks in hand.
+
+    Args:
+        cube: the LR cube, a DataArray `(band, y, x)` or a path.
+        msi: the HR image likewise; another CRS, grid or unit is no matter.
+        output: file to write; None to get the result in hand, which for cubes and paths is lazy.
+        method: ``"auto"`` tries several one scale down and takes the best for each spectral zone; or a name out of
+            `hypersharp.fuse` methods.
+        srf: the MSI's bands as `degrade.srf.parse_srf` takes them, in their order in the file; it says which bands
+            of the cube they see. None for what the MSI's own wavelengths and widths say, else all.
+        degradation: how the cube's sensor blurs, as `degrade.psf.parse_psf` takes it; None to estimate it from the two.
+        assume_aligned: take both for exactly the same ground, whatever their georeferencing says.
+        tiling: tile size and memory.
+        save: how `output` is written.
+        report: JSON file to write what was found and chosen to.
+
+    Returns:
+        The path written; or a lazy `Cube`; or a DataArray where `cube` was one.
+
+    Raises:
+        UsageError: an option is wrong, or the two images cannot be related.
+        FileFormatError: a file cannot be read.
+        NoDataError: too few pixels are valid in both.
+        WriteError: a file cannot be written; nothing was left under its name.
+    """
+    low, high = (given if isinstance(given, Cube) else opened(given) for given in (cube, msi))
+    if output is not None:
+        check_fusion_target(output, low, high, overwrite=save.overwrite)
+    if report is not None:
+        check_beside(report, "report", ".json", overwrite=save.overwrite)
+    ready = prepare_fusion(
+        low,
+        high,
+        method=method,
+        srf=srf,
+        degradation=degradation,
+        assume_aligned=assume_aligned,
+        tiling=tiling,
+    )
+    written = None if output is None else write_fusion(ready, output, save=save, tiling=tiling)
+    if report is not None:
+        write_report(report, ready.report)
+    if written is not None:
+        return written
+    return ready.cube if isinstance(cube, Cube | str | os.PathLike) else ready.cube.to_xarray()
+
+
+def prepare_fusion(
+    cube: Cube,
+    msi: Cube,
+    *,
+    method: str = AUTO,
+    candidates: Sequence[str] = auto.CANDIDATES,
+    scale: int | None = None,
+    srf: str | None = None,
+    degradation: str | None = None,
+    assume_aligned: bool = False,
+    resampling: str = "cubic",
+    tiling: Tiling = Tiling(),  # noqa: B008  frozen
+    progress: Progress | None = None,
+) -> Fusion:
+    """All that is decided once per scene; nothing but a sample of both images is read. See `fuse` for the arguments.
+
+    Args:
+        cube: the LR cube.
+        msi: the HR image.
+        method: a name or ``"auto"``.
+        candidates: what ``"auto"`` tries.
+        scale: LR pixel over HR pixel along a side; None to take it from the grids.
+        srf: see `fuse`.
+        degradation: see `fuse`.
+        assume_aligned: see `fuse`.
+        resampling: kernel for an MSI whose pixels do not nest in the cube's: `io.warp` knows which.
+        tiling: tile size and memory.
+        progress: asked, with a title, for a function that is called with steps done and steps in all.
+    """
+    _check_methods(method, candidates)
+    stated = None if degradation in (None, "estimate") else (parse_psf(str(degradation)), "stated")
+    nested = nest(cube, msi, scale=scale, assume_aligned=assume_aligned, resampling=resampling)
+    scale = check_scale(nested.scale)
+    live, places = sample_pair(nested.lr, nested.msi, scale)
+    fused = nested.lr.select([int(b) for b in live])
+    support, response_from = seen_bands(fused.bands, nested.msi.bands, srf)
+    calibrated = _calibrated(
+        lambda psf: calibrate(
+            lambda move: pairs_at(fused, nested.moved(*move).msi, places, scale),
+            scale=scale,
+            psf=psf,
+            support=support,
+            order=_by_wavelength(fused.bands),
+            response_from=response_from,
+        ),
+        stated,
+        free=method == AUTO,
+    )
+    choice = _chosen(method, candidates, fused, nested, calibrated, progress)
+    return _planned(nested, fused, calibrated, choice, live, places, tiling)
+
+
+def _planned(
+    nested: Nested,
+    fused: Cube,
+    calibrated: Calibrated,
+    choice: auto.Choice,
+    live: NDArray[np.intp],
+    places: Sequence[Place],
+    tiling: Tiling,
+) -> Fusion:
+    """The lazy cube, and the report, of what was found and chosen."""
+    lr, scale, calibration = nested.lr, nested.scale, calibrated.calibration
+    (fuse_window, windows), halo = _fitted(choice, fused, nested, places, calibration)
+    tile, memory = _tile_of(nested, live, halo, tiling)
+    tiles = plan(lr.shape[1:], tile=tile, halo=halo + 1, scale=scale)
+    notes = (*nested.notes, *calibrated.notes, *remarks(nested, choice, calibration))
+    report = report_of(nested, calibrated, choice, live, notes)
+    report["consistency"] = agreement(windows[:_TESTED], fuse_window, calibration)
+    grid = None if lr.grid is None else lr.grid.zoom(scale)
+    out = replace(
+        lr,
+        values=Fused(lr.values, nested.msi.values, fuse_window, calibration, live, tiles, halo),
+        grid=grid,
+        attrs=lr.lasting_attrs,
+        history=(*lr.history, history_line(nested, calibrated, choice, live)),
+    )
+    flags = Cube(Coverage(nested.msi.values, scale), Bands(1, name=("MSI used",)), grid, Storage(np.dtype(np.uint8)))
+    return Fusion(out, nested, calibrated, choice, live, flags, tiles, memory, report, notes)
+
+
+def write_fusion(ready: Fusion, output: str | os.PathLike[str], *, save: Save, tiling: Tiling) -> Path:
+    """Compute a prepared fusion tile by tile into a file."""
+    value_range = None
+    if needs_range(ready.cube, save.options.dtype):
+        low, high = range_of(ready.nested.lr, memory_bytes=tiling.memory_bytes)
+        room = _OVERSHOOT * (high - low)
+        value_range = (low - room, high + room)
+    return write_cube(
+        ready.cube,
+        output,
+        overwrite=save.overwrite,
+        options=save.options,
+        memory_bytes=tiling.memory_bytes,
+        value_range=value_range,
+        progress=save.progress,
+    )
+
+
+def draw_fusion(ready: Fusion, path: str | os.PathLike[str]) -> Path:
+    """Draw the middle of a scene: the cube, the MSI in the cube's units, and the result.
+
+    Args:
+        ready: the fusion.
+        path: PNG file; replaced where it exists.
+
+    Raises:
+        UsageError: the cube has no wavelengths.
+        WriteError: the file cannot be written.
+        MissingExtraError: matplotlib is not installed.
+    """
+    from hypersharp.figures.side_by_side import NATURAL_NM, colour_bands, side_by_side
+
+    lr, scale = ready.nested.lr, ready.nested.scale
+    sides = [min(n, max(1, _SHOWN_PX // scale)) for n in lr.shape[1:]]
+    rows, cols = (slice((n - side) // 2, (n - side) // 2 + side) for n, side in zip(lr.shape[1:], sides, strict=True))
+    fine = (fine_slice(rows, scale), fine_slice(cols, scale))
+    shown = lr.select(colour_bands(lr.bands, NATURAL_NM))
+    assert shown.bands.wavelength_nm is not None
+    found, gain = ready.calibrated.calibration, ready.calibrated.gain
+    assert lr.bands.wavelength_nm is not None
+    waves = np.nan_to_num(lr.bands.wavelength_nm[ready.live])
+    centre = found.srf @ waves / np.where(gain > 0, gain, 1)
+    nearest_to = [int(np.abs(centre - wave).argmin()) for wave in shown.bands.wavelength_nm]
+    seen, _ = ready.nested.msi.read(nearest_to, *fine)
+    at = np.s_[nearest_to, None, None]
+    in_units = (seen - found.offset[at]) / np.where(gain > 0, gain, 1)[at]
+    msi = Cube.from_array(in_units, bands=Bands(3, wavelength_nm=shown.bands.wavelength_nm))
+    parts = [("cube", shown.crop(rows, cols)), ("MSI", msi), (f"fused: {ready.choice.words}", ready.cube.crop(*fine))]
+    return side_by_side(parts, path, note="the MSI is shown in the cube's units; all three are stretched alike")
+
+
+def check_fusion_target(output: str | os.PathLike[str], cube: Cube, msi: Cube, *, overwrite: bool) -> None:
+    """Refuse a target that cannot or must not be written, be it one of the inputs; see `io.writing.check_target`."""
+    for given in (cube, msi):
+        check_target(Path(output), given, overwrite=overwrite)
+
+
+def _check_methods(method: str, candidates: Sequence[str]) -> None:
+    known = (AUTO, *list_fusion_methods())
+    if method not in known:
+        raise UsageError(f"expected a method out of {', '.join(known)}, got {method!r}{nearest(method, known)}")
+    for name in candidates:
+        get_fusion_method(name)
+
+
+def _by_wavelength(bands: Bands) -> NDArray[np.intp] | None:
+    return None if bands.wavelength_nm is None else np.argsort(bands.wavelength_nm, kind="stable")
+
+
+def _calibrated(run: Callable[[_Stated], Calibrated], stated: _Stated, *, free: bool) -> Calibrated:
+    """The calibration with a stated PSF; with another where that is `free` and the pair contradicts it.
+
+    What counts in fusion is the blur from the MSI to the cube. A data sheet gives another one, that from the ground.
+    """
+    found = run(stated)
+    if stated is None or found.blur is None or not contradicts(stated[0], found.blur, found.calibration.scale):
+        return found
+    other = run(None)
+    if not free or np.median(other.residual) >= np.median(found.residual):
+        return found
+    note = (
+        f"the stated PSF {stated[0]} leaves a residual of {np.median(found.residual):.3f} between cube and MSI, "
+        f"{other.calibration.psf} as the pair says {np.median(other.residual):.3f}: auto takes the latter; name a "
+        "method to keep what is stated"
+    )
+    return replace(other, notes=(*other.notes, note))
+
+
+def _chosen(
+    method: str,
+    candidates: Sequence[str],
+    lr: Cube,
+    nested: Nested,
+    calibrated: Calibrated,
+    progress: Progress | None,
+) -> auto.Choice:
+    zones = auto.zones_of(calibrated.calibration, lr.bands.wavelength_nm)
+    if method != AUTO:
+        return auto.Choice((method,) * len(zones), zones, {}, "asked for")
+    return auto.choose(
+        auto.trial_of(lr, nested.msi, calibrated.calibration, calibrated.measured),
+        zones,
+        _score,
+        candidates=candidates,
+        trusted=calibrated.blur is not None and not calibrated.blur.reason,
+        progress=None if progress is None else progress("trying methods one scale down"),
+    )
+
+
+def _score(trial: auto.Trial, run: Callable[[Cube], Cube]) -> NDArray[np.float64] | None:
+    found = reduced_test(
+        run,
+        trial.reference,
+        scale=trial.calibration.scale,
+        psf=trial.psf,
+        bicubic=trial.estimator("exp"),
+        noise=trial.calibration.noise_lr,
+        seed=0,
+        shift_yx=trial.calibration.shift_yx,
+        least_side=_LEAST_SIDE,
+    )
+    return None if isinstance(found, NotRun) else found.gain_of_band
+
+
+def _fitted(
+    choice: auto.Choice,
+    lr: Cube,
+    nested: Nested,
+    places: Sequence[Place],
+    calibration: Calibration,
+) -> tuple[tuple[Fuse, list[Window]], int]:
+    """The methods of all zones as one, with the windows that they were fitted on; and their halo."""
+    used: dict[str, FusionSpec] = {name: get_fusion_method(name) for name in choice.methods}
+    halo = max(spec.halo(calibration) for spec in used.values())
+    windows = []
+    for (low, valid), (high, seen) in pairs_at(lr, nested.msi, places, nested.scale):
+        known = np.asarray(seen.all(axis=0))
+        windows.append(window_of(low, valid, high, known, calibration, reach=reach_of(halo)))
+    parts = []
+    for name, spec in used.items():
+        bands = [zone.bands for zone, picked in zip(choice.zones, choice.methods, strict=True) if picked == name]
+        parts.append((np.concatenate(bands), spec.fit(windows, calibration)))
+    return (by_zone(parts), windows), halo
+
+
+def _tile_of(nested: Nested, live: NDArray[np.intp], halo: int, tiling: Tiling) -> tuple[tuple[int, int], int]:
+    """Rows and columns of a tile's core in LR pixels, and the memory that the process is expected to take."""
+    bands, stored = nested.lr.shape[0], nested.lr.storage.dtype.itemsize
+    scale, others = nested.scale, nested.msi.shape[0]
+    planes = _PLANES * len(live) + _COMPONENTS + 4 * others
+    window_bytes = 4 * scale**2 * planes + 3 * 4 * bands
+    core_bytes = scale**2 * bands * (2 * 4 + 2 * stored)
+    budget = max(tiling.memory_bytes - _BASE_BYTES, tiling.memory_bytes // 4)
+    height, width = nested.lr.shape[1:]
+    if tiling.tile is not None:
+        if tiling.tile < 1:
+            raise UsageError(f"tile must be at least 1 LR pixel, got {tiling.tile}")
+        side = tiling.tile
+    else:
+        side = tile_for_memory(budget, window_bytes=window_bytes, core_bytes=core_bytes, halo=halo + 1, scale=scale)
+    window = min(side + 2 * halo + 2, height) * min(side + 2 * halo + 2, width)
+    return (side, side), _BASE_BYTES + window * window_bytes + min(side, height) * min(side, width) * core_bytes

@@ -1,0 +1,120 @@
+"""Recipes of a comparison: the papers' losses and optimisers, one budget, schedules scaled to it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from hypersharp import models
+from hypersharp.bench.plan import Plan, default_recipe, known_names, names_of, recipe_of
+from hypersharp.errors import UsageError
+from hypersharp.models._card import config_from_dict
+from hypersharp.train.config import DataConfig
+
+H_LOSS = {"l1": 1.0, "sam": 0.5, "gradient": 0.1}
+# What the papers and their published code state: terms of the loss, and the learning rate.
+STATED = {
+    "cst": ({"l1": 1.0, "sam": 0.3, "gradient": 0.1}, 1e-4),
+    "edlgfs": ({"l1": 1.0}, 1e-4),
+    "lkca_lr": (H_LOSS, 2e-3),
+    "lkca_net": (H_LOSS, 2e-3),
+    "mcnet": ({"l1": 1.0}, 1e-4),
+    "msdformer": (H_LOSS, 5e-5),
+    "snlsr": ({"l1": 1.0}, 2e-4),
+    "fcnn3d": ({"mse": 1.0}, 5e-5),
+    "sspsr": ({"l1": 1.0, "variation": 1e-3}, 1e-4),
+    "vdsr": ({"mse": 1e4}, 0.1),
+}
+
+
+@pytest.fixture
+def paper_plan():
+    data = DataConfig(train=["one"], validation=["held"], scale=4, domain="subspace", patch=48)
+    return Plan(("sspsr",), data)
+
+
+def test_every_network_that_sharpens_alone_has_a_default():
+    alone = [name for name in models.list_models() if models.get_spec(name).task == "sharpen"]
+    assert list(known_names()) == alone
+    assert names_of("all") == known_names()
+
+
+@pytest.mark.parametrize("name", known_names())
+def test_a_default_names_its_network_and_leaves_the_data_open(name, paper_plan):
+    raw = default_recipe(name)
+    assert set(raw) == {"model", "objective", "train"}
+    assert raw["model"]["name"] == name
+    recipe = recipe_of(paper_plan, name, seed=0)
+    spec = models.get_spec(name)
+    config_from_dict(spec.config, recipe.model.config, name)
+    assert recipe.objective.kind == ("edge" if name == "edlgfs" else "supervised")
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_loss_and_learning_rate_are_the_paper_s(name, paper_plan):
+    recipe = recipe_of(paper_plan, name, seed=0)
+    assert (recipe.objective.loss, recipe.train.lr) == STATED[name]
+    assert recipe.train.optimiser == ("sgd" if name == "vdsr" else "adam")
+
+
+def test_the_budget_is_that_of_the_plan(paper_plan):
+    """16,000 patches in steps of 16 are 1,000 steps: 20 epochs of 50."""
+    recipe = recipe_of(paper_plan, "lkca_lr", seed=7)
+    assert (recipe.train.batch, recipe.train.epochs, recipe.data.per_epoch) == (16, 20, 800)
+    assert (recipe.train.minutes, recipe.seed) == (60, 7)
+    small = recipe_of(dataclasses.replace(paper_plan, patches=50), "lkca_lr", seed=0)
+    assert (small.train.epochs, small.data.per_epoch) == (3, 16)
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("sspsr", 15), ("msdformer", 10), ("mcnet", 4), ("vdsr", 5)])
+def test_schedules_fall_at_the_paper_s_share_of_the_run(name, epochs, paper_plan):
+    """30 of 40, 150 of 300, 35 of 200 and 20 of 80 epochs, of 20."""
+    assert recipe_of(paper_plan, name, seed=0).train.step_every == epochs
+
+
+def test_settings_for_all_and_for_one(paper_plan):
+    told = dataclasses.replace(paper_plan, settings=("train.batch=8", "vdsr:train.lr=0.5", "mcnet:train.step_every=2"))
+    assert recipe_of(told, "vdsr", seed=0).train.lr == 0.5
+    assert recipe_of(told, "sspsr", seed=0).train.lr == 1e-4
+    assert recipe_of(told, "sspsr", seed=0).data.per_epoch == 800, "2,000 steps of 8 in 20 epochs"
+    assert recipe_of(told, "mcnet", seed=0).train.step_every == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["train.epochs=3"], "say it with --patches"),
+        (["seed=3"], "say it with --seeds"),
+        (["vdsr:train.minutes=3"], "say it with --cap-minutes"),
+        (["data.patch=3"], "the data are the same for all"),
+        (["train.epoch=3"], "did you mean 'epochs'"),
+        (["vdrs:train.lr=3"], "got 'vdrs'; did you mean 'vdsr'"),
+        (["train.batch=16001"], "hold no step of 16001"),
+    ],
+)
+def test_a_setting_that_breaks_the_comparison_is_refused(paper_plan, settings, said):
+    with pytest.raises(UsageError, match=said) as caught:
+        recipe_of(dataclasses.replace(paper_plan, settings=tuple(settings)), "vdsr", seed=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_names():
+    assert names_of("bicubic") == ()
+    assert names_of(" vdsr, bicubic,vdsr ,mcnet") == ("vdsr", "mcnet")
+    with pytest.raises(UsageError, match="got 'mcnett'; did you mean 'mcnet'"):
+        names_of("mcnett")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"models": ("hyfusion",)}, "expected a network"), ({"seeds": 0}, "1 seed"), ({"cap_minutes": -1}, "0 minutes")],
+)
+def test_a_plan_that_no_run_could_follow_is_refused(paper_plan, change, said):
+    with pytest.raises(UsageError, match=said):
+        dataclasses.replace(paper_plan, **change)
+
+
+def test_a_plan_without_scenes_to_score_is_refused():
+    with pytest.raises(UsageError, match="needs scenes to score"):
+        Plan(("vdsr",), DataConfig(train=["one"], scale=2))
