@@ -105,7 +105,7 @@ def gains(
         estimate, _ = ready.cube.read()
         return mpsnr(reference, estimate, data_range=peak), sam(reference, estimate)
 
-    base_db, base_deg = scores(prepare(cube, scale=scale, degradation=psf, consistency="off"))
+    base_db, base_deg = scores(prepare(cube, scale=scale, method="bicubic", degradation=psf, consistency="off"))
     cells = []
     for variant in variants:
         found_db, found_deg = scores(prepared(cube, scale, psf, variant))
@@ -115,11 +115,11 @@ def gains(
 
 def prepared(cube: Cube, scale: int, psf: str, variant: str) -> Prepared:
     if variant == "exact":
-        return prepare(cube, scale=scale, degradation=psf, consistency="exact")
+        return prepare(cube, scale=scale, method="bicubic", degradation=psf, consistency="exact")
     if variant == "per band":
         with per_band():
-            return prepare(cube, scale=scale, degradation=psf)
-    ready = prepare(cube, scale=scale, degradation=psf)
+            return prepare(cube, scale=scale, method="bicubic", degradation=psf)
+    ready = prepare(cube, scale=scale, method="bicubic", degradation=psf)
     if variant == "no guard" and ready.consistency is not None:
         values = ready.cube.values
         assert isinstance(values, Sharpened)

@@ -90,7 +90,7 @@ def whole(values: Array) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def sharpener(mode: str, scale: int, psf: str) -> Method:
-    return lambda cube: prepare(cube, scale=scale, degradation=psf, consistency=mode).cube
+    return lambda cube: prepare(cube, scale=scale, method="bicubic", degradation=psf, consistency=mode).cube
 
 
 def methods(scale: int, psf: str) -> dict[str, Method]:

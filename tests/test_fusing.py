@@ -13,6 +13,7 @@ from hypersharp import fusing
 from hypersharp.cube import Bands, Cube
 from hypersharp.errors import UsageError
 from hypersharp.fusing import prepare_fusion
+from hypersharp.fusion.auto import CANDIDATES
 from hypersharp.fusion.methods import get_fusion_method
 
 from .fusion.cubes import cubes_of, elsewhere, moved
@@ -77,7 +78,7 @@ def test_auto_says_what_it_chose_and_why(cubes):
     ready = prepare_fusion(*cubes)
     choice = ready.report["choice"]
     assert set(choice["methods"].values()) <= {"glp", "fuse", "hysure"}
-    assert set(choice["reduced_test"]["gain_db_over_enlarged"]) == set(fusion.auto.CANDIDATES)
+    assert set(choice["reduced_test"]["gain_db_over_enlarged"]) == set(CANDIDATES)
     assert choice["reason"] in ready.cube.history[-1]
     assert ready.report["consistency"]["cube"]["rmse_over_noise"] < 3
     assert max(ready.report["consistency"]["msi"]["rmse_over_spread_of_band"]) < 0.1

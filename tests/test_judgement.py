@@ -39,7 +39,7 @@ def degraded(hr, scale=2, sigma=1.0, noise=10.0, seed=1):
 
 
 def sharp(lr, scale=2, **how):
-    return prepare(lr, scale=scale, **how).cube
+    return prepare(lr, scale=scale, **{"method": "bicubic"} | how).cube
 
 
 @pytest.fixture(scope="module")

@@ -15,16 +15,16 @@ from hypersharp import _version
 from hypersharp._nearest import nearest
 from hypersharp.cube import Cube
 from hypersharp.degrade.psf import DEFAULT, Psf, parse_psf
-from hypersharp.errors import UsageError
+from hypersharp.errors import NoDataError, UsageError
 from hypersharp.evaluate.reduced import NotRun, harm_test
 from hypersharp.infer.consistency import MODES, Consistency
 from hypersharp.infer.fit import SceneFit, estimate_psf, fit_consistency, fit_scene
 from hypersharp.infer.methods import Bicubic, Method, check_scale
 from hypersharp.infer.network import CONTEXT, method_for
-from hypersharp.infer.session import Ensemble, OnnxSession, Session
+from hypersharp.infer.session import Ensemble
 from hypersharp.infer.sharpen import Sharpened, halo_of
 from hypersharp.infer.tiles import TilePlan, plan, strip_for_memory, tile_for_memory
-from hypersharp.infer.torch_session import ENDINGS, TorchSession
+from hypersharp.infer.torch_session import session_of
 from hypersharp.io.contract import WriteOptions
 from hypersharp.io.encode import choose_storage, needs_range
 from hypersharp.io.reading import open_cube, reader_of
@@ -278,7 +278,7 @@ def _method_of(
     if model is None:
         return Bicubic.of(lr.shape[1:], scale)
     (tile, _), _ = _tile_of(lr, scale, CONTEXT, tiling)
-    session = _session_of(Path(model), tiling.threads)
+    session = session_of(Path(model), tiling.threads)
     if using.ensemble:
         session = Ensemble(session)
     return method_for(session, lr.values, lr.bands, scene, operator=operator, tile=tile)
@@ -286,7 +286,18 @@ def _method_of(
 
 def _without_harm(lr: Cube, again: Callable[..., Prepared], degradation: str | None, using: Using) -> Prepared:
     """The default network, or bicubic where the reduced-resolution test says that the network does harm."""
-    ready: Prepared = again(lr, degradation=degradation, using=replace(using, force=True))
+
+    def without(why: str) -> Prepared:
+        plain: Prepared = again(lr, method="bicubic", degradation=degradation)
+        said = f"default network not used: {why}"
+        line = f"hypersharp {_version.__version__} sharpen: {said}"
+        history = (*lr.history, line, *plain.cube.history[len(lr.history) :])
+        return replace(plain, cube=replace(plain.cube, history=history), note=said)
+
+    try:
+        ready: Prepared = again(lr, degradation=degradation, using=replace(using, force=True))
+    except NoDataError as error:
+        return without(str(error))
 
     def made(method: str) -> Callable[[Cube], Cube]:
         forced = Using(force=True)
@@ -297,15 +308,7 @@ def _without_harm(lr: Cube, again: Callable[..., Prepared], degradation: str | N
     found = harm_test(made("default"), made("bicubic"), lr, scale=ready.plan.scale, psf=ready.psf, noise=noise)
     if isinstance(found, NotRun) or found.sign != "worse":
         return ready
-    plain: Prepared = again(lr, method="bicubic", degradation=degradation)
-    said = f"default network not used: {-found.gain_db:.2f} dB worse than without in the reduced-resolution test"
-    return replace(plain, cube=plain.cube.with_history(f"hypersharp {_version.__version__} sharpen: {said}"), note=said)
-
-
-def _session_of(path: Path, threads: int) -> Session:
-    if path.suffix in ENDINGS:
-        return TorchSession(path, threads)
-    return OnnxSession(path, threads)
+    return without(f"{-found.gain_db:.2f} dB worse than without in the reduced-resolution test; --force uses it")
 
 
 def _tile_of(

@@ -29,12 +29,12 @@ def files(tmp_path_factory):
     grid = Grid((104, 100), (10.0, 0, 600_000, 0, -10.0, 5_800_000))
     write_cube(Cube.from_array(hr_values(), bands=Bands(12, wavelength_nm=NM), grid=grid), folder / "hr.tif")
     names = {name: str(folder / f"{name}.tif") for name in ("hr", "lr", "msi", "sr", "part")}
-    psf = ["--degradation", "gaussian:sigma=1.1"]
+    psf, plain = ["--degradation", "gaussian:sigma=1.1"], ["--method", "bicubic"]
     srf = ["--msi", names["msi"], "--srf", "gaussian:500/60,650/60,850/90"]
     assert run(["simulate", names["hr"], names["lr"], "--scale", "2", *psf, *srf, "--noise-snr-db", "40"]) == 0
-    assert run(["sharpen", names["lr"], names["sr"], "--scale", "2", *psf]) == 0
+    assert run(["sharpen", names["lr"], names["sr"], "--scale", "2", *psf, *plain]) == 0
     part = ["--window", "1,2,49,50", "--bands", "2-12"]
-    assert run(["sharpen", names["lr"], names["part"], "--scale", "2", *psf, *part]) == 0
+    assert run(["sharpen", names["lr"], names["part"], "--scale", "2", *psf, *plain, *part]) == 0
     return names
 
 
@@ -139,3 +139,9 @@ def test_an_estimate_that_is_not_identifiable_is_refused(files, capsys):
     assert status == 2
     assert "not identifiable" in error
     assert "state the PSF" in error
+
+
+def test_a_file_made_by_the_shipped_network_is_judged_without_being_told_of_it(files, tmp_path, capsys):
+    sr = str(tmp_path / "sr.tif")
+    assert run(["sharpen", files["lr"], sr, "--scale", "2", "--degradation", "gaussian:sigma=1.1"]) == 0
+    assert "reduced test of lean" in said(capsys, files["lr"], sr)

@@ -41,11 +41,14 @@ def source(tmp_path) -> Path:
     return write_cube(cube, tmp_path / "in" / "scene.img")
 
 
-def ran(capfd, *arguments: object) -> str:
-    """Standard output of a command that succeeds without a word on standard error."""
+def ran(capfd, *arguments: object, tiny: bool = False) -> str:
+    """Standard output of a command that succeeds without a word on standard error; of a tiny scene it may say one."""
     status = run([str(argument) for argument in arguments])
     printed = capfd.readouterr()
-    assert (status, printed.err) == (0, "")
+    said = printed.err
+    if tiny and said.startswith("hypersharp: default network not used: too few pixels"):
+        said = said.partition("\n")[2]
+    assert (status, said) == (0, "")
     return printed.out
 
 
@@ -131,7 +134,7 @@ def test_sharpening_a_corner_of_every_real_file(data_dir, tmp_path, name, ending
     lr = open_cube(path)
     rows, cols = (min(12, size) for size in lr.shape[1:])
     out = tmp_path / f"out{ending}"
-    ran(capfd, "sharpen", path, out, "--scale", 2, "--window", f"0,0,{cols},{rows}")
+    ran(capfd, "sharpen", path, out, "--scale", 2, "--window", f"0,0,{cols},{rows}", tiny=True)
     hr = open_cube(out)
     assert hr.shape == (lr.shape[0], rows * 2, cols * 2)
     assert hr.storage.dtype == lr.storage.dtype
@@ -199,7 +202,7 @@ def test_unknown_wavelengths_are_valid_json(tmp_path, capfd):
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is no JSON")
 
-    text = ran(capfd, "sharpen", path, tmp_path / "out.tif", "--scale", 2, "--json", "--dry-run")
+    text = ran(capfd, "sharpen", path, tmp_path / "out.tif", "--scale", 2, "--json", "--dry-run", tiny=True)
     assert json.loads(text, parse_constant=refuse)["wavelength_nm"] == [400, 600]
     facts = json.loads(ran(capfd, "info", path, "--json"), parse_constant=refuse)
     assert facts["wavelength_nm"] == [400, None, 600]
@@ -207,8 +210,9 @@ def test_unknown_wavelengths_are_valid_json(tmp_path, capfd):
 
 def test_sharpen_some_bands_of_a_window(source, tmp_path, capfd):
     whole, part = tmp_path / "whole.tif", tmp_path / "part.tif"
-    ran(capfd, "sharpen", source, whole, "--scale", 2, "--consistency", "off", "--dtype", "float32")
-    options = ["--bands", "3,1-2", "--window", "5,4,9,8", "--consistency", "off", "--dtype", "float32"]
+    plain = ["--method", "bicubic", "--consistency", "off", "--dtype", "float32"]
+    ran(capfd, "sharpen", source, whole, "--scale", 2, *plain)
+    options = ["--bands", "3,1-2", "--window", "5,4,9,8", *plain]
     ran(capfd, "sharpen", source, part, "--scale", 2, *options)
     one, other = open_cube(whole), open_cube(part)
     np.testing.assert_array_equal(other.bands.wavelength_nm, one.bands.wavelength_nm[[2, 0, 1]])
@@ -265,7 +269,19 @@ def test_what_the_user_says_of_a_bare_array(tmp_path, capfd):
     np.save(tmp_path / "in.npy", values.transpose(1, 0, 2))
     (tmp_path / "bands.txt").write_text("450 10\n550 11\n650 12\n")
     options = ["--axes", "hcw", "--wavelengths", tmp_path / "bands.txt", "--quantity", "radiance"]
-    ran(capfd, "sharpen", tmp_path / "in.npy", tmp_path / "out.h5", "--scale", 2, "--consistency", "off", *options)
+    ran(
+        capfd,
+        "sharpen",
+        tmp_path / "in.npy",
+        tmp_path / "out.h5",
+        "--scale",
+        2,
+        "--method",
+        "bicubic",
+        "--consistency",
+        "off",
+        *options,
+    )
     made = open_cube(tmp_path / "out.h5")
     assert made.shape == (3, 12, 14)
     assert made.quantity == "radiance"

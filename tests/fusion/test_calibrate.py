@@ -136,8 +136,18 @@ def test_a_high_residual_is_said(simple):
     assert found.calibration.shift_yx == (0.0, 0.0) or found.blur.reason
 
 
+@pytest.mark.parametrize("side", [12, 16])
+def test_a_small_scene_tells_its_blur_too(data_dir, side):
+    """A part of a scene, so that what lies beyond its border is not its mirror image."""
+    pair = jasper(data_dir, shift=(1.0, -0.7))
+    found = calibrate(reading(replace(pair, window=pair.part((4, 4 + side), (5, 5 + side)))), scale=4)
+    assert found.psf_from == "estimate"
+    assert found.blur.sigma == pytest.approx(4 / 2.355, abs=0.1)
+    np.testing.assert_allclose(found.calibration.shift_yx, (1.0, -0.7), atol=0.1)
+
+
 def test_too_small_for_a_fit_of_the_blur():
-    pair = synthetic(scale=4, sigma=1.7, shape_lr=(14, 14))
+    pair = synthetic(scale=4, sigma=1.7, shape_lr=(11, 11))
     found = calibrate(reading(pair), scale=4)
     assert (found.blur, found.psf_from, str(found.calibration.psf)) == (None, "default", "mtf:0.3")
     assert any("could not be estimated" in note for note in found.notes)

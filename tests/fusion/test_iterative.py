@@ -212,12 +212,16 @@ def test_a_step_is_the_dense_solution(gain):
     root = rng.standard_normal((2, 2))
     precision = root @ root.T + np.eye(2)
     form = hysure.quadratic(operator.otf(shape), np.linalg.inv(precision), np.array(gain), mu=mu, scale=2)
-    right = rng.standard_normal((2, *shape))
-    found = np.fft.irfft2(form.solve(np.fft.rfft2(right).astype(np.complex64)), s=shape)
+    right, lr = rng.standard_normal((2, *shape)), rng.standard_normal((2, 3, 5))
+    found, left = form.solve(*(np.fft.rfft2(planes).astype(np.complex64) for planes in (right, lr)))
+    found, left = np.fft.irfft2(found, s=shape), np.fft.irfft2(left, s=(3, 5))
     blur, steep, n = periodic(operator, shape), differences(shape), 60
     smooth = mu * (steep.T @ steep + 4 * np.sin(np.pi / 10) ** 2 * np.ones((n, n)) / n)  # the mean is held too
     hessian = np.kron(precision, blur.T @ blur) + np.kron(np.diag(gain), np.eye(n)) + np.kron(np.eye(2), smooth)
-    np.testing.assert_allclose(found.ravel(), np.linalg.solve(hessian, right.ravel()), rtol=1e-4, atol=1e-4)
+    slope = right.reshape(2, -1) + precision @ lr.reshape(2, -1) @ blur
+    expected = np.linalg.solve(hessian, slope.ravel())
+    np.testing.assert_allclose(found.ravel(), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(left.reshape(2, -1), lr.reshape(2, -1) - expected.reshape(2, -1) @ blur.T, atol=1e-4)
 
 
 def test_shrinking_shortens_gradients_by_the_threshold():
@@ -237,21 +241,21 @@ def test_shrinking_shortens_gradients_by_the_threshold():
 
 @pytest.fixture(scope="module")
 def small():
-    """A model of three coordinates, and periodic planes for it."""
+    """A model of three coordinates, and periodic planes for it: LR, MSI and a start."""
     pair = synthetic(shape_lr=(8, 8), rank=3, msi_bands=2, noise_db=30.0, msi_noise_db=35.0)
     model = hysure.fit([pair.window], pair.calibration)
     lr = np.tensordot(model.turned, model.basis.encode(pair.window.lr), axes=1).astype(np.float32)[:, 2:6, 2:6]
     msi = (pair.window.msi - model.mean_msi[:, None, None])[:, 4:12, 4:12]
-    return model, np.ascontiguousarray(lr), np.ascontiguousarray(msi)
+    return model, np.ascontiguousarray(lr), np.ascontiguousarray(msi), bicubic_enlarge((4, 4), 2).apply(lr)
 
 
-def objective(model, lr, msi, z, *, rounding=0.0):
+def objective(model, lr, msi, z, *, known=1.0, rounding=0.0):
     """Value and gradient at periodic planes, written out; total variation rounded off at 0 if asked."""
     shape, flat = z.shape[1:], z.reshape(len(z), -1)
     blur, steep = periodic(model.calibration.blur(shape), shape), differences(shape)
     # the weight of the MSI, from what the model multiplies its misfits by
     weight = np.linalg.norm(model.to_gradient, axis=0) / np.linalg.norm(model.response, axis=1)
-    on_lr = model.back @ (lr.reshape(len(z), -1) - flat @ blur.T)
+    on_lr = np.ravel(known) * (model.back @ (lr.reshape(len(z), -1) - flat @ blur.T))
     on_msi = msi.reshape(len(msi), -1) - model.response @ flat
     gradient = (steep @ flat.T).reshape(2, -1, len(z))
     length = np.sqrt((gradient**2).sum(axis=(0, 2)) + rounding**2)
@@ -262,19 +266,45 @@ def objective(model, lr, msi, z, *, rounding=0.0):
 
 
 def test_total_variation_steps_lower_the_objective_to_its_minimum(small):
-    model, lr, msi = small
-    steps = (1, 2, 4, 8, 16, 30)
-    found = [objective(model, lr, msi, model.minimise(lr, msi, steps=n).astype(float))[0] for n in steps]
+    model, lr, msi, start = small
+    known = np.ones((1, *lr.shape[1:]), np.float32)
+
+    planes = [model.minimise(lr, msi, start=start, known=known, steps=n) for n in (1, 2, 4, 8, 16, 30)]
+    found = [objective(model, lr, msi, z.astype(float))[0] for z in planes]
     assert (np.diff(found) <= 1e-4 * np.asarray(found[:-1])).all()
+    assert found[-1] < least(model, lr, msi) * 1.001
+
+
+def least(model, lr, msi, **options):
+    """The minimum of the objective, found by another method."""
     shape = (len(lr), *msi.shape[1:])
-    other = minimize(
-        lambda v: objective(model, lr, msi, v.reshape(shape), rounding=1e-3),
+    found = minimize(
+        lambda v: objective(model, lr, msi, v.reshape(shape), rounding=1e-3, **options),
         np.zeros(np.prod(shape)),
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": 2000},
     )
-    assert found[-1] < objective(model, lr, msi, other.x.reshape(shape))[0] * 1.001
+    return objective(model, lr, msi, found.x.reshape(shape), **options)[0]
+
+
+def test_unknown_lr_pixels_say_nothing(small):
+    model, lr, msi, start = small
+    known = np.ones((1, *lr.shape[1:]), np.float32)
+    known[0, 0], known[0, 2, 3] = 0, 0
+    found = model.minimise(lr, msi, start=start, known=known, steps=100)
+    other = model.minimise(lr + 9 * (1 - known), msi, start=start, known=known, steps=100)
+    np.testing.assert_array_equal(other, found)
+    value = objective(model, lr, msi, found.astype(float), known=known)[0]
+    assert value < least(model, lr, msi, known=known) * 1.001
+
+
+@pytest.mark.parametrize("shift", [(1.0, 1.0), (-1.0, -1.0), (6.0, 5.0)])
+def test_a_known_shift_costs_little_along_the_border(data_dir, shift):
+    """As `test_jasper.py` has it for the quick ones; what lies more than an LR pixel outside of the cube costs more."""
+    pair, still = jasper(data_dir, shift=shift), jasper(data_dir)
+    lost = mpsnr_db(still.hr, fused("hysure", still)) - mpsnr_db(pair.hr, fused("hysure", pair))
+    assert lost < (0.2 if max(shift) <= 1 else 1.2)
 
 
 # CSTF

@@ -114,6 +114,20 @@ class TestMissing:
         part, _ = flags.read(slice(None), slice(27, 45), slice(17, 30))
         np.testing.assert_array_equal(part[0], expected[27:45, 17:30])
 
+    @pytest.mark.parametrize(
+        ("shift", "rows", "cols"),
+        [((2, -2), (0, 80), (0, 72)), ((3.6, -1), (2, 80), (0, 72)), ((-5, 6.5), (0, 77), (4, 72))],
+    )
+    def test_where_a_shifted_cube_does_not_reach_is_flagged(self, shift, rows, cols):
+        """20 x 18 LR pixels of 4 x 4: the first looks at 1.5 + shift, the last at 77.5 and 69.5 + shift."""
+        msi = source(np.ones((2, 80, 72), np.float32))
+        found, _ = Coverage(msi, 4, shift).read([0], slice(0, 80), slice(0, 72))
+        expected = np.zeros((80, 72))
+        expected[slice(*rows), slice(*cols)] = 1
+        np.testing.assert_array_equal(found[0], expected)
+        part, _ = Coverage(msi, 4, shift).read([0], slice(1, 79), slice(2, 71))
+        np.testing.assert_array_equal(part[0], expected[1:79, 2:71])
+
     def test_the_filling_is_what_the_response_makes_of_the_enlarged_cube(self, pair):
         """A pair without noise, of smooth fields: the filled MSI is close to the one that was there."""
         lr, msi = pair.window.lr.copy(), pair.window.msi.copy()

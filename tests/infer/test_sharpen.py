@@ -18,7 +18,7 @@ TURNED = "gaussian:sigma=0.7,1.1,angle=40"  # rank above 1
 
 def ready(values, *, tile=None, scale=2, **options) -> Prepared:
     cube = values if not isinstance(values, np.ndarray) else cube_of(values)
-    return prepare(cube, scale=scale, tiling=Tiling(tile=tile), **options)
+    return prepare(cube, scale=scale, method="bicubic", tiling=Tiling(tile=tile), **options)
 
 
 def holed(values, **options):

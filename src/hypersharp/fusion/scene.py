@@ -28,7 +28,17 @@ from hypersharp.infer import sample
 from hypersharp.infer.fill import fill_invalid, reach_of
 from hypersharp.infer.tiles import Tile, TilePlan
 
-__all__ = ["Coverage", "Fused", "Joint", "by_zone", "fine_slice", "pairs_at", "sample_pair", "window_of"]
+__all__ = [
+    "Coverage",
+    "Fused",
+    "Joint",
+    "by_zone",
+    "fine_slice",
+    "fuse_where_known",
+    "pairs_at",
+    "sample_pair",
+    "window_of",
+]
 
 Place = tuple[slice, slice]
 
@@ -287,11 +297,7 @@ class Fused:
         rest = np.setdiff1d(np.arange(len(lr)), self.live)
         held, held_valid = (lr, valid) if everything else (lr[self.live], valid[self.live])
         window = window_of(held, held_valid, msi, known, self.calibration, reach=reach)
-        weight = _weight(known, scale)[fine]
-        sharp = self.fuse(window)[:, fine[0], fine[1]] if weight.any() else None
-        if sharp is None or not (weight == 1).all():
-            plain = enlarge(held.shape[1:], self.calibration).apply(window.lr)[:, fine[0], fine[1]]
-            sharp = plain if sharp is None else plain + weight * (sharp - plain)
+        sharp = fuse_where_known(self.fuse, window, known, self.calibration, fine)
         if everything:
             return _Ready(sharp, inside)
         out = np.empty(shape, self.dtype)
@@ -299,6 +305,29 @@ class Fused:
         others = fill_invalid(lr[rest], valid[rest], reach).astype(self.dtype, copy=False)
         out[rest] = enlarge(held.shape[1:], self.calibration).apply(others)[:, fine[0], fine[1]]
         return _Ready(out, inside)
+
+
+def fuse_where_known(
+    fuse: Fuse, window: Window, known: Mask, calibration: Calibration, part: tuple[slice, ...]
+) -> Floats:
+    """The method's result, which gives way to the enlarged cube where the MSI is missing.
+
+    Args:
+        fuse: the method.
+        window: without holes.
+        known: `(s·h, s·w)` pixels of it at which the MSI was valid.
+        calibration: of the enlargement.
+        part: HR rows and columns of the window that are wanted.
+
+    Returns:
+        `(C, rows, cols)`.
+    """
+    weight = _weight(known, calibration.scale)[part]
+    sharp = fuse(window)[:, part[0], part[1]] if weight.any() else None
+    if sharp is not None and (weight == 1).all():
+        return sharp
+    plain = enlarge(window.lr.shape[1:], calibration).apply(window.lr)[:, part[0], part[1]]
+    return plain if sharp is None else plain + weight * (sharp - plain)
 
 
 def _weight(known: Mask, scale: int) -> Floats:
@@ -313,15 +342,21 @@ def _weight(known: Mask, scale: int) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class Coverage:
-    """Source of one band: 1 where the MSI was used for a pixel, 0 where the enlarged cube stands, wholly or in part.
+    """Source of one band: 1 where both images have something to say of a pixel, 0 where one of them has not.
+
+    The MSI has not where the enlarged cube stands, wholly or in part. The cube has not where it is shifted and its LR
+    pixels end: more than an LR pixel away from the place at which the last of them looks, where a PSF with a FWHM of
+    one LR pixel has fallen to a sixteenth. Spectra there are continued, not seen.
 
     Attributes:
         msi: the MSI on the grid of the result.
         scale: LR pixel over HR pixel along a side.
+        shift_yx: that of the calibration.
     """
 
     msi: Source
     scale: int
+    shift_yx: tuple[float, float] = (0.0, 0.0)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -352,5 +387,14 @@ class Coverage:
         used = _weight(np.asarray(seen.all(axis=0)), self.scale) == 1
         count = len(range(1)[bands]) if isinstance(bands, slice) else len(bands)
         part = used[r0 - top : r1 - top, c0 - left : c1 - left].astype(np.float32)
+        for axis, (start, stop) in enumerate(((r0, r1), (c0, c1))):
+            beside = np.moveaxis(part, axis, 0)
+            beside[~self._seen(np.arange(start, stop), axis)] = 0
         out = np.repeat(part[None], count, axis=0)
         return out, trivial_mask(out.shape)
+
+    def _seen(self, at: NDArray[np.intp], axis: int) -> NDArray[np.bool_]:
+        """Which HR rows, or columns, lie within an LR pixel of where some LR pixel looks."""
+        first = (self.scale - 1) / 2 + self.shift_yx[axis]
+        last = first + self.shape[1 + axis] - self.scale
+        return np.asarray((at >= first - self.scale) & (at <= last + self.scale))

@@ -20,6 +20,7 @@ from hypersharp.infer.session import Session
 Floats = NDArray[np.floating[Any]]
 _NOISELESS = 1e-3  # of a band's spread: noise that stands in for less, or such a band would rule the basis
 _NOTHING = 1e-9  # of the strongest component's variance: what is below is rounding
+_FURTHEST = 1e3  # spreads of the loudest eigenimage; a pixel further out is a defect, and is left to bicubic
 # Exponent of an eigenimage's energy in its own spread. At 0 all have unit spread, and the noise of the last ones is as
 # loud as the scene in the first; at 1 the network hardly sees any but the first. docs/log.md has what was measured.
 _LOUDNESS = 0.7
@@ -42,10 +43,10 @@ class Subspace:
     deviation: NDArray[np.float64]
 
     def encode(self, values: Floats) -> Floats:
-        """Eigenimages `(K, h, w)` of `(C, h, w)`."""
+        """Eigenimages `(K, h, w)` of `(C, h, w)`, kept within what a network can be asked about."""
         away = values - self.mean[:, None, None].astype(values.dtype)
         u: Floats = np.tensordot(self.project.astype(values.dtype), away, axes=1)
-        return u
+        return np.clip(u, -_FURTHEST, _FURTHEST, out=u)
 
     def spread(self) -> NDArray[np.float64]:
         """`(K,)` what one unit of each eigenimage is in the bands, each band in units of its own deviation."""
@@ -73,7 +74,11 @@ def fit(windows: Sequence[tuple[Floats, NDArray[np.bool_]]], noise: NDArray[np.f
     pixels = np.concatenate(
         [values[:, valid[alive].all(axis=0)].astype(np.float64) for values, valid in windows], axis=1
     )
-    if pixels.shape[1] < 2 or not alive.any():
+    if not alive.any():
+        raise NoDataError(
+            "too few pixels to tell noise from signal, so the scene has no eigenimages; take method bicubic"
+        )
+    if pixels.shape[1] < 2:
         raise NoDataError("no pixel is valid in all bands, so the scene has no eigenimages; leave out the bad bands")
     pixels[~alive] = 0
     mean = pixels.mean(axis=1)

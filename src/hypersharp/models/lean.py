@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from hypersharp.models._spec import ModelSpec
 from hypersharp.models._upsample import BicubicSkip, Upsampler, shuffle
+
+_FRESH = 0.1  # of the usual spread of fresh weights
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,9 @@ class Block(nn.Module):
         self.first = nn.Conv2d(features, features, 3, padding=1)
         self.act = nn.LeakyReLU(0.1, inplace=True)
         self.second = nn.Conv2d(features, features, 3, padding=1)
+        # Without normalisation fresh blocks must add little, or a learning rate worth having drives them apart.
+        with torch.no_grad():
+            self.second.weight.mul_(_FRESH)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, F, h, w)` to the same shape."""
