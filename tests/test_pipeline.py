@@ -63,7 +63,8 @@ def test_pixels_and_bands_stay_in_place(tmp_path, source, output, scale, consist
     """The result fits the input better than itself shifted by one HR pixel in any direction, or by one band."""
     lr = marked()
     hypersharp.write(cube_of(lr), tmp_path / source)
-    hypersharp.sharpen(tmp_path / source, tmp_path / output, scale=scale, consistency=consistency)
+    options = {"method": "bicubic", "consistency": consistency}
+    hypersharp.sharpen(tmp_path / source, tmp_path / output, scale=scale, **options)
     sr, valid = hypersharp.open(tmp_path / output).read()
     assert valid.all()
 

@@ -32,8 +32,9 @@ def main() -> None:
     blurred = DEFAULT.operator(values.shape[1:], SCALE).apply(values).astype(np.float32)
     lr = replace(Cube.from_array(blurred), bands=reference.bands)
     panels = [("input, 40 m", lr)]
-    for title, mode in (("bicubic, 20 m", "off"), ("hypersharp, 20 m", "noise")):
-        panels.append((title, hypersharp.sharpen(lr, scale=SCALE, degradation=str(DEFAULT), consistency=mode)))
+    psf = str(DEFAULT)
+    plain = hypersharp.sharpen(lr, scale=SCALE, method="bicubic", degradation=psf, consistency="off")
+    panels += [("bicubic, 20 m", plain), ("hypersharp, 20 m", hypersharp.sharpen(lr, scale=SCALE, degradation=psf))]
     panels.append(("truth, 20 m", reference))
     side_by_side(panels, HERE / "indian_pines_x2.png", views=[VIEW], least_width_px=1100)
 

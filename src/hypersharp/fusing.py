@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hypersharp._nearest import nearest
-from hypersharp.cube import Bands, Cube, Storage
+from hypersharp.cube import Bands, Cube, Source, Storage
 from hypersharp.degrade.psf import Psf, parse_psf
 from hypersharp.errors import UsageError
 from hypersharp.evaluate import NotRun, reduced_test
@@ -21,12 +21,15 @@ from hypersharp.fusion._spec import Calibration, Fuse, FusionSpec, Window
 from hypersharp.fusion.agreement import agreement
 from hypersharp.fusion.calibrate import Calibrated, calibrate, contradicts
 from hypersharp.fusion.methods import get_fusion_method, list_fusion_methods
+from hypersharp.fusion.network import Learned, check_network, mode_of, network_spec
 from hypersharp.fusion.report import check_beside, history_line, remarks, report_of, write_report
 from hypersharp.fusion.scene import Coverage, Fused, Place, by_zone, fine_slice, pairs_at, sample_pair, window_of
 from hypersharp.fusion.support import seen_bands
+from hypersharp.fusion.tiling import tile_of
 from hypersharp.infer.fill import reach_of
 from hypersharp.infer.methods import check_scale
-from hypersharp.infer.tiles import TilePlan, plan, tile_for_memory
+from hypersharp.infer.tiles import TilePlan, plan
+from hypersharp.infer.torch_session import session_of
 from hypersharp.io.encode import needs_range
 from hypersharp.io.warp import Nested, nest
 from hypersharp.io.writing import check_target, range_of, write_cube
@@ -41,9 +44,6 @@ _Stated = tuple[Psf, str] | None
 AUTO = "auto"
 """In place of a method's name: try several, and choose."""
 
-_BASE_BYTES = 256 << 20  # the interpreter, its libraries, the sample and GDAL's blocks
-_PLANES = 3  # times the bands of HR values that a method holds of a window at once
-_COMPONENTS = 24  # HR planes of a subspace that a method holds besides
 _OVERSHOOT = 0.5  # of a band's range; how far beyond it a fused band may go when a scale is chosen
 _SHOWN_PX = 600  # rows and columns of the result that a picture shows at most
 _TESTED = 2  # windows on which the report tests consistency
@@ -62,7 +62,7 @@ class Fusion:
         calibrated: what relates the two.
         choice: the method of each zone, and why.
         live: `(C',)` bands that are fused; the others are dead or flagged as bad, and enlarged.
-        coverage: one lazy band, 1 where the MSI was used and 0 where the enlarged cube stands.
+        coverage: one lazy band, 1 where both images say something, 0 where only one does.
         plan: tiles of the scene.
         memory_bytes: about what the process will take.
         report: all that is worth knowing, plain values for JSON.
@@ -87,6 +87,8 @@ def fuse(
     *,
     output: str | os.PathLike[str] | None = None,
     method: str = AUTO,
+    model: str | os.PathLike[str] | None = None,
+    consistency: str | None = None,
     srf: str | None = None,
     degradation: str | None = None,
     assume_aligned: bool = False,
@@ -105,6 +107,10 @@ def fuse(
         output: file to write; None to get the result in hand, which for cubes and paths is lazy.
         method: ``"auto"`` tries several one scale down and takes the best for each spectral zone; or a name out of
             `hypersharp.fuse` methods.
+        model: a network that fuses, to use in place of a method: an exported `.onnx` file, or a `.safetensors`
+            checkpoint (which needs torch).
+        consistency: how far a network's result is brought to degrade to the cube: ``"noise"``, as far as the cube's
+            noise allows, ``"exact"`` or ``"off"``; None for ``"noise"``. Methods see to that themselves.
         srf: the MSI's bands as `degrade.srf.parse_srf` takes them, in their order in the file; it says which bands
             of the cube they see. None for what the MSI's own wavelengths and widths say, else all.
         degradation: how the cube's sensor blurs, as `degrade.psf.parse_psf` takes it; None to estimate it from the two.
@@ -131,6 +137,8 @@ def fuse(
         low,
         high,
         method=method,
+        model=model,
+        consistency=consistency,
         srf=srf,
         degradation=degradation,
         assume_aligned=assume_aligned,
@@ -150,6 +158,8 @@ def prepare_fusion(
     *,
     method: str = AUTO,
     candidates: Sequence[str] = auto.CANDIDATES,
+    model: str | os.PathLike[str] | None = None,
+    consistency: str | None = None,
     scale: int | None = None,
     srf: str | None = None,
     degradation: str | None = None,
@@ -165,6 +175,8 @@ def prepare_fusion(
         msi: the HR image.
         method: a name or ``"auto"``.
         candidates: what ``"auto"`` tries.
+        model: see `fuse`.
+        consistency: see `fuse`.
         scale: LR pixel over HR pixel along a side; None to take it from the grids.
         srf: see `fuse`.
         degradation: see `fuse`.
@@ -174,9 +186,13 @@ def prepare_fusion(
         progress: asked, with a title, for a function that is called with steps done and steps in all.
     """
     _check_methods(method, candidates)
+    mode = mode_of(consistency, model=model is not None, named=method != AUTO)
     stated = None if degradation in (None, "estimate") else (parse_psf(str(degradation)), "stated")
     nested = nest(cube, msi, scale=scale, assume_aligned=assume_aligned, resampling=resampling)
     scale = check_scale(nested.scale)
+    session = None if model is None else session_of(Path(model), tiling.threads)
+    if session is not None:
+        check_network(session, scale=scale, msi_bands=nested.msi.shape[0])
     live, places = sample_pair(nested.lr, nested.msi, scale)
     fused = nested.lr.select([int(b) for b in live])
     support, response_from = seen_bands(fused.bands, nested.msi.bands, srf)
@@ -192,8 +208,12 @@ def prepare_fusion(
         stated,
         free=method == AUTO,
     )
-    choice = _chosen(method, candidates, fused, nested, calibrated, progress)
-    return _planned(nested, fused, calibrated, choice, live, places, tiling)
+    if session is None:
+        choice = _chosen(method, candidates, fused, nested, calibrated, progress)
+        return _planned(nested, fused, calibrated, choice, live, places, tiling)
+    network = Learned(session, network_spec(session, fused.bands), mode)
+    choice = network.choice(calibrated.calibration, fused.bands)
+    return _planned(nested, fused, calibrated, choice, live, places, tiling, network)
 
 
 def _planned(
@@ -204,24 +224,33 @@ def _planned(
     live: NDArray[np.intp],
     places: Sequence[Place],
     tiling: Tiling,
+    network: Learned | None = None,
 ) -> Fusion:
     """The lazy cube, and the report, of what was found and chosen."""
     lr, scale, calibration = nested.lr, nested.scale, calibrated.calibration
-    (fuse_window, windows), halo = _fitted(choice, fused, nested, places, calibration)
-    tile, memory = _tile_of(nested, live, halo, tiling)
-    tiles = plan(lr.shape[1:], tile=tile, halo=halo + 1, scale=scale)
+    known = {name: get_fusion_method(name) if network is None else network.spec for name in choice.methods}
+    (fuse_window, windows), halo = _fitted(choice, known, fused, nested, places, calibration)
+    tile, memory = tile_of(nested, len(live), halo=halo, tile=tiling.tile, most_bytes=tiling.memory_bytes)
+    values: Source
+    if network is None:
+        tiles = plan(lr.shape[1:], tile=tile, halo=halo + 1, scale=scale)
+        values = Fused(lr.values, nested.msi.values, fuse_window, calibration, live, tiles, halo)
+    else:
+        pair = lr.values, nested.msi.values
+        values, tiles = network.scene(fuse_window, pair, calibration, live, tile=tile)
     notes = (*nested.notes, *calibrated.notes, *remarks(nested, choice, calibration))
     report = report_of(nested, calibrated, choice, live, notes)
     report["consistency"] = agreement(windows[:_TESTED], fuse_window, calibration)
     grid = None if lr.grid is None else lr.grid.zoom(scale)
     out = replace(
         lr,
-        values=Fused(lr.values, nested.msi.values, fuse_window, calibration, live, tiles, halo),
+        values=values,
         grid=grid,
         attrs=lr.lasting_attrs,
         history=(*lr.history, history_line(nested, calibrated, choice, live)),
     )
-    flags = Cube(Coverage(nested.msi.values, scale), Bands(1, name=("MSI used",)), grid, Storage(np.dtype(np.uint8)))
+    covered = Coverage(nested.msi.values, scale, calibration.shift_yx)
+    flags = Cube(covered, Bands(1, name=("both used",)), grid, Storage(np.dtype(np.uint8)))
     return Fusion(out, nested, calibrated, choice, live, flags, tiles, memory, report, notes)
 
 
@@ -351,13 +380,13 @@ def _score(trial: auto.Trial, run: Callable[[Cube], Cube]) -> NDArray[np.float64
 
 def _fitted(
     choice: auto.Choice,
+    used: Mapping[str, FusionSpec],
     lr: Cube,
     nested: Nested,
     places: Sequence[Place],
     calibration: Calibration,
 ) -> tuple[tuple[Fuse, list[Window]], int]:
     """The methods of all zones as one, with the windows that they were fitted on; and their halo."""
-    used: dict[str, FusionSpec] = {name: get_fusion_method(name) for name in choice.methods}
     halo = max(spec.halo(calibration) for spec in used.values())
     windows = []
     for (low, valid), (high, seen) in pairs_at(lr, nested.msi, places, nested.scale):
@@ -368,22 +397,3 @@ def _fitted(
         bands = [zone.bands for zone, picked in zip(choice.zones, choice.methods, strict=True) if picked == name]
         parts.append((np.concatenate(bands), spec.fit(windows, calibration)))
     return (by_zone(parts), windows), halo
-
-
-def _tile_of(nested: Nested, live: NDArray[np.intp], halo: int, tiling: Tiling) -> tuple[tuple[int, int], int]:
-    """Rows and columns of a tile's core in LR pixels, and the memory that the process is expected to take."""
-    bands, stored = nested.lr.shape[0], nested.lr.storage.dtype.itemsize
-    scale, others = nested.scale, nested.msi.shape[0]
-    planes = _PLANES * len(live) + _COMPONENTS + 4 * others
-    window_bytes = 4 * scale**2 * planes + 3 * 4 * bands
-    core_bytes = scale**2 * bands * (2 * 4 + 2 * stored)
-    budget = max(tiling.memory_bytes - _BASE_BYTES, tiling.memory_bytes // 4)
-    height, width = nested.lr.shape[1:]
-    if tiling.tile is not None:
-        if tiling.tile < 1:
-            raise UsageError(f"tile must be at least 1 LR pixel, got {tiling.tile}")
-        side = tiling.tile
-    else:
-        side = tile_for_memory(budget, window_bytes=window_bytes, core_bytes=core_bytes, halo=halo + 1, scale=scale)
-    window = min(side + 2 * halo + 2, height) * min(side + 2 * halo + 2, width)
-    return (side, side), _BASE_BYTES + window * window_bytes + min(side, height) * min(side, width) * core_bytes

@@ -48,13 +48,15 @@ def test_the_scores_are_printed_and_say_that_it_gained(demo):
     rows = {
         line[:24].strip(): [float(x) for x in line[24:].split()]
         for line in printed.splitlines()
-        if "bicubic" in line[:24]
+        if line[:24].strip() in ("bicubic", "bicubic + consistency", "hypersharp")
     }
     (psnr, ssim, sam, ergas), (psnr_2, ssim_2, sam_2, ergas_2) = rows["bicubic"], rows["bicubic + consistency"]
     assert psnr_2 > psnr + 1.5
     assert ssim_2 > ssim
     assert sam_2 < sam
     assert ergas_2 < ergas
+    assert rows["hypersharp"][0] > psnr_2 + 0.4
+    assert rows["hypersharp"][2] < sam_2
     assert (folder / "scores.txt").read_text().strip() in printed
 
 

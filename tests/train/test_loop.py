@@ -184,7 +184,7 @@ def test_early_stopping_counts_validations_without_a_better_one(recipe, tmp_path
 
     def scripted(held, session, **options):
         table = real(held, session, **options)
-        if options.get("consistency") is None:
+        if getattr(session, "name", "") == "the network":  # that is being trained, not one of the final table
             table["mean"]["mpsnr_db"] = next(values)
         return table
 

@@ -21,6 +21,17 @@ _Msi = Annotated[str, typer.Argument(metavar="MSI", help="The sharper multispect
 _Method = Annotated[
     str, typer.Option(help="auto tries several and takes the best; or exp, gsa, sfim, glp, fuse, …", metavar="NAME")
 ]
+_Model = Annotated[
+    str | None,
+    typer.Option(help="A network that fuses: .onnx, or .safetensors where torch is installed.", metavar="FILE"),
+]
+_Consistency = Annotated[
+    str | None,
+    typer.Option(
+        help="noise, exact or off: how far a network's result is brought to degrade to the cube. Default: noise.",
+        metavar="NAME",
+    ),
+]
 _Candidates = Annotated[str | None, typer.Option(help="What auto tries. Default: what is quick.", metavar="NAME,…")]
 _Scale = Annotated[
     str | None, typer.Option(help="LR over HR pixel size, 2 to 8. Default: what the grids say.", metavar="N")
@@ -69,6 +80,8 @@ def command(
     output: options.Output,
     method: _Method = "auto",
     candidates: _Candidates = None,
+    model: _Model = None,
+    consistency: _Consistency = None,
     scale: _Scale = None,
     srf: _Srf = None,
     degradation: _Degradation = None,
@@ -138,6 +151,8 @@ def command(
             high,
             method=method,
             candidates=CANDIDATES if candidates is None else tuple(part.strip() for part in candidates.split(",")),
+            model=model,
+            consistency=consistency,
             scale=factor,
             srf=srf,
             degradation=degradation,

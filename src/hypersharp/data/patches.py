@@ -29,20 +29,23 @@ class Pair:
         lr: `(C, h, w)` normalised.
         hr: `(C, s·h, s·w)` normalised.
         valid: `(s·h, s·w)` HR pixels that patches may hold.
+        msi: `(B, s·h, s·w)` normalised, for networks that fuse; all scenes of a run have one, or none has.
     """
 
     name: str
     lr: Tensor
     hr: Tensor
     valid: NDArray[np.bool_]
+    msi: Tensor | None = None
 
 
 class Batch(NamedTuple):
-    """`lr (N, C, p/s, p/s)`, `hr (N, C, p, p)` and the `(N,)` scenes that they come from."""
+    """`lr (N, C, p/s, p/s)`, `hr (N, C, p, p)`, the `(N,)` scenes that they come from, and any `msi (N, B, p, p)`."""
 
     lr: Tensor
     hr: Tensor
     scene: Tensor
+    msi: Tensor | None = None
 
 
 class Patches:
@@ -113,16 +116,20 @@ class Patches:
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Cut the patches of some rows of a plan."""
-        hr, lr = [], []
+        hr, lr, msi = [], [], []
         for at, row, col, turn in rows.tolist():
             pair, side, scale = self.pairs[at], self.patch, self.scale
-            hr.append(_turned(pair.hr[:, row : row + side, col : col + side], turn))
+            fine = np.s_[:, row : row + side, col : col + side]
+            hr.append(_turned(pair.hr[fine], turn))
+            if pair.msi is not None:
+                msi.append(_turned(pair.msi[fine], turn))
             if self.degrade is None:
                 low = pair.lr[:, row // scale : (row + side) // scale, col // scale : (col + side) // scale]
                 lr.append(_turned(low, turn))
         sharp = torch.stack(hr)
         blurred = torch.stack(lr) if self.degrade is None else self.degrade.apply(sharp)
-        return Batch(blurred, sharp, torch.as_tensor(rows[:, 0], device=sharp.device))
+        scene = torch.as_tensor(rows[:, 0], device=sharp.device)
+        return Batch(blurred, sharp, scene, torch.stack(msi) if msi else None)
 
 
 def _turned(cube: Tensor, turn: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hypersharp.fusion._spec import Calibration
+from hypersharp.fusion._spec import Calibration, Floats
 from hypersharp.operators import Axis, Separable, bicubic_enlarge
 
 # Keys' cubic with a = -0.5, as the weights of four neighbours in powers of the distance after the second of them.
@@ -28,6 +28,14 @@ def enlarge(shape_lr: tuple[int, int], calibration: Calibration) -> Separable:
         return bicubic_enlarge(shape_lr, calibration.scale)
     dy, dx = calibration.shift_yx
     return Separable(((_axis(shape_lr[0], calibration.scale, dy), _axis(shape_lr[1], calibration.scale, dx)),))
+
+
+def realign(lr: Floats, calibration: Calibration, *, beyond: float) -> Floats:
+    """An LR window `(C, h, w)` with the calibrated shift undone by cubic interpolation, if above `beyond` HR pixels."""
+    if max(map(abs, calibration.shift_yx)) <= beyond:
+        return lr
+    dy, dx = (shift / calibration.scale for shift in calibration.shift_yx)
+    return Separable(((_axis(lr.shape[1], 1, dy), _axis(lr.shape[2], 1, dx)),)).apply(lr)
 
 
 def _axis(n_lr: int, scale: int, shift: float) -> Axis:

@@ -79,9 +79,11 @@ def method_for(
         tile: side of the windows of a network without finite halo, without their context, in LR pixels.
 
     Raises:
-        UsageError: the network is for another scale or for other bands.
+        UsageError: the network is for another scale, for other bands, or takes an MSI besides.
     """
     card, scale = session.card, operator.shape_in[0] // operator.shape_out[0]
+    if card.msi_bands is not None:
+        raise UsageError(f"{session.name} fuses a cube with an MSI; give it both: hypersharp fuse CUBE MSI OUT --model")
     if card.scale != scale:
         raise UsageError(f"{session.name} was made for scale {card.scale}, got scale {scale}; choose another")
     bicubic = Bicubic.of(lr.shape[1:], scale)
@@ -103,9 +105,21 @@ def method_for(
         method = Network(session, normal.offset, normal.divisor, scale)
         if index is not None and list(index) != list(range(len(bands))):
             method = SomeBands(method, bicubic, index)
+    return bounded(method, lr, scale=scale, tile=tile)
+
+
+def bounded(method: Method, lr: Source, *, scale: int, tile: int) -> Method:
+    """The method, blended from tiles of one size where its halo has no bound.
+
+    Args:
+        method: of the scene.
+        lr: its source.
+        scale: HR pixels per LR pixel along a side.
+        tile: side of the windows without their context, in LR pixels.
+    """
     if method.halo is not None:
         return method
-    tiles = plan(lr.shape[1:], tile=max(tile, 16), halo=CONTEXT, scale=scale, multiple_of=card.multiple_of)
+    tiles = plan(lr.shape[1:], tile=max(tile, 16), halo=CONTEXT, scale=scale, multiple_of=method.multiple_of)
     return Blended(method, lr, tiles, overlap=_OVERLAP)
 
 

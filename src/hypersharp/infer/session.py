@@ -40,8 +40,11 @@ class Session(Protocol):
         """What the network is."""
         ...
 
-    def __call__(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the network on `(N, C, h, w)`, giving `(N, C, s·h, s·w)`, both normalised float32."""
+    def __call__(self, lr: NDArray[np.float32], msi: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Run the network on `(N, C, h, w)`, giving `(N, C, s·h, s·w)`, both normalised float32.
+
+        A network that fuses takes an MSI `(N, B, s·h, s·w)` besides, normalised too.
+        """
         ...
 
 
@@ -69,17 +72,21 @@ class Ensemble:
         """What the network is."""
         return self.session.card
 
-    def __call__(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, lr: NDArray[np.float32], msi: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """See `Session`."""
         total: NDArray[np.float32] | None = None
         for turn in range(8):
-            seen = np.rot90(lr[..., ::-1] if turn >= 4 else lr, turn % 4, (2, 3))
-            sharp = np.rot90(self.session(np.ascontiguousarray(seen)), -(turn % 4), (2, 3))
+            seen = None if msi is None else _turned(msi, turn)
+            sharp = np.rot90(self.session(_turned(lr, turn), seen), -(turn % 4), (2, 3))
             sharp = sharp[..., ::-1] if turn >= 4 else sharp
             total = sharp.copy() if total is None else np.add(total, sharp, out=total)
         assert total is not None
         total /= 8
         return total
+
+
+def _turned(planes: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
+    return np.ascontiguousarray(np.rot90(planes[..., ::-1] if turn >= 4 else planes, turn % 4, (2, 3)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,15 +139,16 @@ class OnnxSession:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise FileFormatError(f"{self.path.name}: not a model that can be run ({first})") from None
 
-    def __call__(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the network on `(N, C, h, w)`, giving `(N, C, s·h, s·w)`, both normalised float32.
+    def __call__(self, lr: NDArray[np.float32], msi: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """See `Session`.
 
         Raises:
             FileFormatError: the network does not take this window, or answers with another shape.
         """
-        name = self._session.get_inputs()[0].name
+        given = [np.ascontiguousarray(part) for part in (lr, msi) if part is not None]
         try:
-            sharp = np.asarray(self._session.run(None, {name: np.ascontiguousarray(lr)})[0])
+            named = {into.name: part for into, part in zip(self._session.get_inputs(), given, strict=True)}
+            sharp = np.asarray(self._session.run(None, named)[0])
         except Exception as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise FileFormatError(f"{self.path.name}: the model failed on a window {lr.shape} ({first})") from None

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hypersharp import models
 from hypersharp._require import require
 from hypersharp.errors import FileFormatError
+from hypersharp.infer.session import OnnxSession, Session
 from hypersharp.models._card import CARD_KEY, Card, config_from_dict
 
 ENDINGS = (".safetensors", ".pth", ".pt")
@@ -28,7 +29,7 @@ class ModuleSession:
     """A network in memory.
 
     Attributes:
-        module: it takes `(N, C, h, w)` tensors.
+        module: it takes `(N, C, h, w)` tensors, and one of the MSI where it fuses.
         card: what it is.
         name: for messages.
         sha256: hash of its weights; empty while it is trained.
@@ -39,7 +40,7 @@ class ModuleSession:
     name: str = "the network"
     sha256: str = ""
 
-    def __call__(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, lr: NDArray[np.float32], msi: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """See `Session`. Runs on the network's device, without gradients, as for inference."""
         torch = require("torch", "train", "running a checkpoint")
         device = next(self.module.parameters()).device
@@ -47,8 +48,12 @@ class ModuleSession:
         self.module.eval()
         try:
             with torch.inference_mode():
-                window = torch.from_numpy(np.ascontiguousarray(lr)).to(device, memory_format=torch.channels_last)
-                sharp: NDArray[np.float32] = self.module(window).float().contiguous().cpu().numpy()
+                given = [
+                    torch.from_numpy(np.ascontiguousarray(part)).to(device, memory_format=torch.channels_last)
+                    for part in (lr, msi)
+                    if part is not None
+                ]
+                sharp: NDArray[np.float32] = self.module(*given).float().contiguous().cpu().numpy()
         finally:
             self.module.train(training)
         batch, channels, height, width = lr.shape
@@ -93,9 +98,14 @@ class TorchSession:
             torch.set_num_threads(self.threads)
         return ModuleSession(channels_last(load_model(self.path)), self.card, self.name, self.sha256)
 
-    def __call__(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, lr: NDArray[np.float32], msi: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """See `Session`."""
-        return self._session(lr)
+        return self._session(lr, msi)
+
+
+def session_of(path: Path, threads: int = 0) -> Session:
+    """A file of weights ready to run, by its ending: with torch, else with ONNX Runtime."""
+    return TorchSession(path, threads) if path.suffix in ENDINGS else OnnxSession(path, threads)
 
 
 def channels_last(module: Any) -> Any:
@@ -154,7 +164,7 @@ def load_model(path: Path) -> Any:
         raise FileFormatError(f"{path.name}: its card does not say how many bands the network takes; add bands")
     spec = models.get_spec(card.model)
     config = config_from_dict(spec.config, card.config, f"{path.name}: {card.model}")
-    module = models.build(card.model, bands=card.bands, scale=card.scale, config=config)
+    module = models.build(card.model, bands=card.bands, scale=card.scale, config=config, msi_bands=card.msi_bands)
     weights = load_weights(path)
     own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}

@@ -36,6 +36,9 @@ class Card:
         gives: ``"image"``, or ``"change"`` where the network gives what is to be added to the estimate that
             consistency makes of bicubic enlargement (subspace).
         described: whether it takes the numbers of `infer.conditions` as channels after the eigenimages.
+        msi_bands: channels of the MSI that it takes besides; None for a network that sharpens a cube alone.
+        msi_projected: whether these are the eigenimages that a regression foretells from the MSI, as many as `bands`
+            (subspace), so that the MSI may have any number of bands; else the bands themselves.
         quantile: of the LR scene's magnitudes that becomes 1 (bands); 1 for the maximum.
         wavelength_nm: of the bands that it was trained on, where known.
         config: the network's own configuration, by field.
@@ -50,6 +53,8 @@ class Card:
     domain: str = "bands"
     gives: Literal["image", "change"] = "image"
     described: bool = False
+    msi_bands: int | None = None
+    msi_projected: bool = False
     quantile: float = 0.999
     wavelength_nm: tuple[float, ...] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -72,6 +77,7 @@ class Card:
             known = {name: raw[name] for name in (item.name for item in fields(cls)) if name in raw}
             card = cls(**TypeAdapter(cls).dump_python(TypeAdapter(cls).validate_python(known)))
             sizes = card.scale >= 1 and card.multiple_of >= 1 and (card.halo or 0) >= 0
+            sizes = sizes and (card.msi_bands is None or card.msi_bands >= 1)
             if card.domain not in DOMAINS or not sizes or not 0 < card.quantile <= 1:
                 raise ValueError("a value is out of range")
         except (ValueError, TypeError, KeyError) as error:

@@ -86,6 +86,7 @@ def card_of(
         "paper": spec.paper,
         "degradation": data.degradation,
         "crop_then_degrade": data.crop_then_degrade,
+        "msi": None if data.msi is None else data.msi.model_dump(),
         "normalisation": f"quantile {data.divisor:g} of the LR scene" if data.domain == "bands" else "eigenimages",
         "split": {
             "train": data.train,
@@ -99,6 +100,8 @@ def card_of(
         model=config.model.name,
         scale=data.scale,
         bands=channels,
+        msi_bands=data.msi_channels,
+        msi_projected=data.msi is not None and data.msi.project,
         halo=spec.halo(network_config),
         multiple_of=spec.multiple_of,
         domain=data.domain,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hypersharp._nearest import nearest
 from hypersharp.degrade.psf import parse_psf
+from hypersharp.degrade.srf import parse_srf
 from hypersharp.errors import FileFormatError, UsageError
 from hypersharp.train.losses import H_LOSS, KD_LOSS, TERMS
 
@@ -82,6 +83,37 @@ class VaryConfig(Section):
     change: bool = True
 
 
+class MsiConfig(Section):
+    """A sharper image beside each scene, made of it, for networks that fuse.
+
+    Attributes:
+        bands: of it; the network is built for so many.
+        project: let the network see in their place the eigenimages that a regression on the cube foretells from them
+            (subspace); it then serves an MSI of any bands, and `bands` is only how many are drawn without `srfs`.
+        srfs: responses that are drawn from, each as `degrade.srf.parse_srf` takes it; the first is validated with. None
+            for super-Gaussians at random places of the scene's bands, of random widths.
+        assumed_wavelength_nm: of the first and the last band of scenes that do not say theirs; others evenly between.
+        snr_db: lowest and highest ratio of signal to noise of the image, and of the cube where `vary` is not there to
+            say; validation is in the middle of it.
+        shift: HR pixels by which cube and image may lie apart, along rows and along columns.
+    """
+
+    bands: _Positive
+    project: bool = False
+    srfs: list[str] = []
+    assumed_wavelength_nm: tuple[float, float] | None = None
+    snr_db: tuple[float, float] = (20.0, 40.0)
+    shift: Annotated[float, Field(ge=0, le=1)] = 0.3
+
+    @model_validator(mode="after")
+    def _as_many(self) -> MsiConfig:
+        for text in self.srfs:
+            count = len(parse_srf(text).responses)
+            if count != self.bands and not self.project:
+                raise ValueError(f"expected SRFs of {self.bands} bands, {text} has {count}; name one for each band")
+        return self
+
+
 class GeneratedConfig(Section):
     """Scenes that are drawn, or lifted from photographs; see `data.generate.GenerateConfig`."""
 
@@ -116,6 +148,7 @@ class DataConfig(Section):
         stride: HR pixels between patches on a grid; 0 for random places.
         per_epoch: patches per epoch; 0 for all of the grid.
         vary: other bands, gains, blurs and noise for each scene (subspace); the network is then told of blur and noise.
+        msi: a sharper image beside each scene, for networks that fuse.
         generated: scenes besides those of `train`. In the domain of bands they have those of `train`, and none is a
             photograph.
         augment: ``"none"``, ``"rotations"`` (by 90°) or ``"all"`` eight rotations and flips.
@@ -138,6 +171,7 @@ class DataConfig(Section):
     per_epoch: Annotated[int, Field(ge=0)] = 1000
     augment: Literal["none", "rotations", "all"] = "all"
     vary: VaryConfig | None = None
+    msi: MsiConfig | None = None
     generated: GeneratedConfig | None = None
 
     @model_validator(mode="after")
@@ -147,9 +181,22 @@ class DataConfig(Section):
             raise ValueError(f"patch and stride must be multiples of the scale {self.scale}")
         if self.vary is not None and (self.domain != "subspace" or self.crop_then_degrade):
             raise ValueError('vary needs domain = "subspace" and scenes that are degraded whole')
+        if self.msi is not None and self.crop_then_degrade:
+            raise ValueError("msi needs scenes that are degraded whole; leave out crop_then_degrade")
+        if self.msi is not None and self.msi.project and self.domain != "subspace":
+            raise ValueError('msi.project needs domain = "subspace"')
+        if self.msi is not None and self.vary is not None and (self.vary.describe or self.vary.change):
+            raise ValueError("networks that fuse are told nothing and give the image: vary.describe and change = false")
         if not self.stride and not self.per_epoch:
             raise ValueError("random places need per_epoch, the number of patches")
         return self
+
+    @property
+    def msi_channels(self) -> int | None:
+        """Channels of the MSI that a network takes; None where there is none."""
+        if self.msi is None:
+            return None
+        return self.components if self.msi.project else self.msi.bands
 
 
 class ObjectiveConfig(Section):

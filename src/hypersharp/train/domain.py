@@ -23,6 +23,7 @@ from hypersharp.data.scenes import Scene, common_bands, find_scenes, load_scene
 from hypersharp.data.split import split_block
 from hypersharp.degrade.psf import parse_psf
 from hypersharp.errors import UsageError
+from hypersharp.fusion.network import Guided, network_spec, whole_scene
 from hypersharp.infer import subspace
 from hypersharp.infer.fit import SceneFit, fit_consistency, fit_scene
 from hypersharp.infer.methods import Bicubic, Method
@@ -35,6 +36,7 @@ from hypersharp.operators import Separable
 from hypersharp.train.config import DataConfig
 from hypersharp.train.instances import Instance, instances
 from hypersharp.train.losses import BANDS, Space
+from hypersharp.train.pairs import Observed, held_pair, pairs
 
 METRICS = ("mpsnr_db", "mssim", "sam_deg", "cc", "rmse", "ergas")
 
@@ -94,7 +96,9 @@ def load_material(data: DataConfig, device: torch.device, *, seed: int) -> Mater
         train = [scene.part(training) for scene, (training, _) in zip(train, parts, strict=True)]
     made = _generated(data, train, seed)
     train, made, held, test = ([scene.fitted(data.scale) for scene in part] for part in (train, made, held, test))
-    if data.vary is None:
+    if data.msi is not None:
+        prepared = [_on(device, one) for one in pairs(train, made, data, seed=seed)]
+    elif data.vary is None:
         prepared = [_prepare(scene, data, device) for scene in [*train, *made]]
     else:
         prepared = [_on(device, one) for one in instances(train, made, data, data.vary, seed=seed)]
@@ -141,7 +145,8 @@ def _generated(data: DataConfig, train: Sequence[Scene], seed: int) -> list[Scen
 
 
 def _on(device: torch.device, one: Instance) -> Instance:
-    pair = replace(one.pair, lr=one.pair.lr.to(device), hr=one.pair.hr.to(device))
+    msi = None if one.pair.msi is None else one.pair.msi.to(device)
+    pair = replace(one.pair, lr=one.pair.lr.to(device), hr=one.pair.hr.to(device), msi=msi)
     return Instance(pair, one.weight.to(device), one.gram.to(device))
 
 
@@ -186,6 +191,7 @@ class Held:
         fit: of the LR scene.
         scale: HR pixels per LR pixel along a side.
         operator: how the HR scene was degraded.
+        pair: cube and MSI, for networks that fuse; else None.
     """
 
     scene: Scene
@@ -193,11 +199,15 @@ class Held:
     fit: SceneFit
     scale: int
     operator: Separable
+    pair: Observed | None = None
 
     @classmethod
     def of(cls, scene: Scene, data: DataConfig) -> Held:
         """Degrade a scene as the recipe says."""
         operator = parse_psf(data.degradation).operator(scene.hr.shape[1:], data.scale)
+        if data.msi is not None:
+            pair = held_pair(scene, data)
+            return cls(scene, pair.lr, pair.fit, data.scale, operator, pair)
         lr = operator.apply(scene.hr)
         return cls(scene, lr, _fit(lr, scene.valid, data.scale), data.scale, operator)
 
@@ -205,6 +215,12 @@ class Held:
         """The whole scene, sharpened by the code that users call; no session for bicubic."""
         source = array_source(self.lr)
         bands = Bands(len(self.lr), self.scene.wavelength_nm)
+        if session is not None and self.pair is not None:
+            known = self.pair.calibration
+            fuse = network_spec(session, bands).fit(self.pair.windows(), known)
+            guided = Guided.of(fuse, session, array_source(self.pair.msi), known, np.arange(len(self.lr)))
+            made, _ = whole_scene(guided, source, self.fit, tile=(tile, tile), consistency=consistency)
+            return made.read(slice(None), slice(None), slice(None))[0]
         method: Method = Bicubic.of(self.lr.shape[1:], self.scale)
         if session is not None:
             method = method_for(session, source, bands, self.fit, operator=self.operator, tile=tile)

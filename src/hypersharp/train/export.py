@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hypersharp._require import require
 from hypersharp.errors import FileFormatError, UsageError, WriteError
@@ -45,7 +46,9 @@ def export(checkpoint: Path, output: Path, *, overwrite: bool = False) -> dict[s
     if output.exists() and not overwrite:
         raise WriteError(f"{output} exists; say --overwrite to replace it")
     card, model = read_card(checkpoint), load_model(checkpoint)
-    assert card.channels is not None
+    given = _given(card, 2, (9, 7), np.random.default_rng(0))
+    names = ["lr", "msi"][: len(given)]
+    axes = {"lr": {0: "n", 2: "h", 3: "w"}, "msi": {0: "n", 2: "sh", 3: "sw"}, "sr": {0: "n", 2: "sh", 3: "sw"}}
     scratch = output.with_name(f".{output.name}.part-{os.getpid()}.onnx")
     try:
         with warnings.catch_warnings():
@@ -53,13 +56,13 @@ def export(checkpoint: Path, output: Path, *, overwrite: bool = False) -> dict[s
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 model,
-                (torch.rand(2, card.channels, 9, 7),),
+                tuple(torch.from_numpy(part) for part in given),
                 str(scratch),
                 dynamo=False,
                 opset_version=_OPSET,
-                input_names=["lr"],
+                input_names=names,
                 output_names=["sr"],
-                dynamic_axes={"lr": {0: "n", 2: "h", 3: "w"}, "sr": {0: "n", 2: "sh", 3: "sw"}},
+                dynamic_axes={name: axes[name] for name in (*names, "sr")},
             )
         graph = onnx.load(str(scratch))
         _write_card(onnx, graph, card, scratch)
@@ -81,16 +84,26 @@ def _write_card(onnx: Any, graph: Any, card: Card, path: Path) -> None:
     onnx.save(graph, str(path))
 
 
+def _given(card: Card, count: int, size: tuple[int, int], draw: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
+    """What the network takes, drawn: a batch of cubes of this LR size, and of MSIs where it fuses."""
+    assert card.channels is not None
+    lr = draw.random((count, card.channels, *size), dtype=np.float32)
+    if card.msi_bands is None:
+        return (lr,)
+    return lr, draw.random((count, card.msi_bands, size[0] * card.scale, size[1] * card.scale), dtype=np.float32)
+
+
 def _compare(path: Path, model: torch.nn.Module, card: Card) -> dict[str, Any]:
     session, draw = OnnxSession(path), np.random.default_rng(0)
     largest: dict[str, float] = {}
     for at, (height, width) in enumerate(SIZES):
         step = card.multiple_of
         size = (-(-height // step) * step, -(-width // step) * step)
-        lr = draw.random((1 + at % 2, card.channels or 1, *size), dtype=np.float32)
+        given = _given(card, 1 + at % 2, size, draw)
         with torch.inference_mode():
-            wanted = model(torch.from_numpy(lr)).numpy()
-        largest[f"{size[0]}x{size[1]}"] = float(np.abs(session(lr) - wanted).max() / max(float(wanted.std()), 1e-12))
+            wanted = model(*(torch.from_numpy(part) for part in given)).numpy()
+        apart = float(np.abs(session(*given) - wanted).max())
+        largest[f"{size[0]}x{size[1]}"] = apart / max(float(wanted.std()), 1e-12)
     worst = max(largest.values())
     if not worst <= _LARGEST:
         raise FileFormatError(f"the exported network differs from torch by {worst:.1e} of its spread; nothing was left")

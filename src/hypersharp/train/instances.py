@@ -50,7 +50,7 @@ class Instance:
 def instances(
     scenes: Sequence[Scene], generated: Sequence[Scene], data: DataConfig, vary: VaryConfig, *, seed: int
 ) -> Iterator[Instance]:
-    """Draw `vary.instances` of them; each depends on the seed, its number and its scene alone.
+    """Make what `drawn` gives.
 
     Args:
         scenes: real scenes, sides multiples of the scale.
@@ -58,6 +58,17 @@ def instances(
         data: the recipe's data.
         vary: how they differ.
         seed: of the run.
+    """
+    for scene, draw, name in drawn(scenes, generated, vary, seed=seed):
+        yield make_instance(scene, data, vary, draw, name=name)
+
+
+def drawn(
+    scenes: Sequence[Scene], generated: Sequence[Scene], vary: VaryConfig, *, seed: int
+) -> Iterator[tuple[Scene, np.random.Generator, str]]:
+    """`vary.instances` scenes, each with what its random numbers come from and a name.
+
+    Each depends on the seed, its number and its scene alone.
     """
     orders = [np.random.default_rng([seed, 11, kind]) for kind in (0, 1)]
     queues: list[list[int]] = [[], []]
@@ -68,21 +79,19 @@ def instances(
         if not queues[kind]:  # every scene of a kind once before any twice
             queues[kind] = orders[kind].permutation(len(pool)).tolist()
         scene = pool[queues[kind].pop()]
-        yield make_instance(scene, data, vary, draw, name=f"{scene.name}#{number}")
+        yield scene, draw, f"{scene.name}#{number}"
 
 
 def make_instance(
     scene: Scene, data: DataConfig, vary: VaryConfig, draw: np.random.Generator, *, name: str
 ) -> Instance:
     """One scene with drawn bands, gains, blur and noise."""
-    scale, whole = data.scale, _whole(scene.valid, data.scale)
-    hr = _other_bands(scene.hr, vary, draw)
-    operator = _psf(vary, draw, scale).operator(hr.shape[1:], scale)
+    scale, whole = data.scale, whole_of(scene.valid, data.scale)
+    hr = other_bands(scene.hr, vary, draw)
+    operator = draw_psf(vary, draw, scale).operator(hr.shape[1:], scale)
     lr: Floats = operator.apply(hr)
     if draw.random() >= vary.clean:
-        snr_db = draw.uniform(*vary.snr_db)
-        level = np.sqrt((lr**2).mean(axis=(1, 2), where=whole)) * 10 ** (-snr_db / 20)
-        lr = lr + level[:, None, None].astype(np.float32) * draw.standard_normal(lr.shape, np.float32)
+        lr = with_noise(lr, whole, draw.uniform(*vary.snr_db), draw)
     lr = np.where(whole, lr, np.float32(np.nan))
     source, method = array_source(lr), Bicubic.of(lr.shape[1:], scale)
     fitted = fit_scene(source)
@@ -106,18 +115,30 @@ def make_instance(
         torch.from_numpy(wanted.astype(np.float32)),
         scene.valid & whole.repeat(scale, axis=0).repeat(scale, axis=1),
     )
+    return in_space(pair, space)
+
+
+def in_space(pair: Pair, space: subspace.Subspace) -> Instance:
+    """A pair of eigenimages with what losses need to know of their basis."""
     spread = space.spread()
     weight = torch.from_numpy(spread / max(float(spread.mean()), 1e-12)).float()
     return Instance(pair, weight, torch.from_numpy(space.gram()).float())
 
 
-def _whole(valid: NDArray[np.bool_], scale: int) -> NDArray[np.bool_]:
+def with_noise(values: Floats, known: NDArray[np.bool_], snr_db: float, draw: np.random.Generator) -> Floats:
+    """`(C, h, w)` with white noise, in each band so far below its power over the pixels `known`."""
+    level = np.sqrt((values**2).mean(axis=(1, 2), where=known)) * 10 ** (-snr_db / 20)
+    noisy: Floats = values + level[:, None, None].astype(np.float32) * draw.standard_normal(values.shape, np.float32)
+    return noisy
+
+
+def whole_of(valid: NDArray[np.bool_], scale: int) -> NDArray[np.bool_]:
     """LR pixels all of whose HR pixels are valid."""
     height, width = valid.shape
     return np.asarray(valid.reshape(height // scale, scale, width // scale, scale).all(axis=(1, 3)))
 
 
-def _other_bands(hr: Floats, vary: VaryConfig, draw: np.random.Generator) -> Floats:
+def other_bands(hr: Floats, vary: VaryConfig, draw: np.random.Generator) -> Floats:
     """Some of the bands, neighbours or any, each with a gain."""
     most = min(len(hr), vary.most_bands)
     count = int(draw.integers(min(_FEWEST_BANDS, most), most + 1))
@@ -133,7 +154,8 @@ def _other_bands(hr: Floats, vary: VaryConfig, draw: np.random.Generator) -> Flo
     return picked
 
 
-def _psf(vary: VaryConfig, draw: np.random.Generator, scale: int) -> Psf:
+def draw_psf(vary: VaryConfig, draw: np.random.Generator, scale: int) -> Psf:
+    """A blur, of the kinds and widths that `vary` has."""
     kind = draw.random()
     if kind < vary.bicubic:
         return Psf("bicubic")

@@ -139,7 +139,8 @@ def _step(run: Run, rows: NDArray[np.int64], rate: float) -> Scored:
     batch = run.patches.batch(rows)
     lr = batch.lr.contiguous(memory_format=torch.channels_last)
     hr = batch.hr.contiguous(memory_format=torch.channels_last)
-    scored: Scored = run.objective(lr, hr, run.material.space_of(batch.scene), run.progress.epoch)
+    guide = {} if batch.msi is None else {"msi": batch.msi.contiguous(memory_format=torch.channels_last)}
+    scored: Scored = run.objective(lr, hr, run.material.space_of(batch.scene), run.progress.epoch, **guide)
     if not torch.isfinite(scored.total):
         wrong = [name for name, value in scored.parts.items() if not torch.isfinite(value)]
         _refuse(run, batch, wrong[0] if wrong else "total")
@@ -172,7 +173,8 @@ def _shared(run: Run, scored: Scored) -> dict[str, Tensor]:
 
 def _refuse(run: Run, batch: Batch, term: str) -> None:
     path = run.folder / "bad_batch.safetensors"
-    save_file({name: part.detach().cpu().contiguous() for name, part in batch._asdict().items()}, path)
+    parts = {name: part for name, part in batch._asdict().items() if part is not None}
+    save_file({name: part.detach().cpu().contiguous() for name, part in parts.items()}, path)
     at = run.progress
     raise TrainingError(
         f"the term {term} is not finite at epoch {at.epoch + 1}, step {at.step + 1}; the batch is in {path}; "

@@ -26,8 +26,14 @@ class Scored(NamedTuple):
     parts: dict[str, Tensor]
 
 
+def run(model: nn.Module, lr: Tensor, msi: Tensor | None) -> Tensor:
+    """`(N, C, s·h, s·w)` that a network makes of a cube, and of an MSI where there is one."""
+    sr: Tensor = model(lr) if msi is None else model(lr, msi)
+    return sr
+
+
 class Supervised(nn.Module):
-    """The weighted terms between what the network makes of `lr` and `hr`."""
+    """The weighted terms between what the network makes of `lr`, with any `msi`, and `hr`."""
 
     def __init__(self, model: nn.Module, *, loss: Mapping[str, float]) -> None:
         """`loss`: term to weight, as in `losses.TERMS`."""
@@ -35,10 +41,12 @@ class Supervised(nn.Module):
         self.model = model
         self.loss = dict(loss)
 
-    def forward(self, lr: Tensor, hr: Tensor, space: Space = BANDS, epoch: int = 0) -> Scored:
-        """Score a batch `(N, C, h, w)` against `(N, C, s·h, s·w)`."""
+    def forward(
+        self, lr: Tensor, hr: Tensor, space: Space = BANDS, epoch: int = 0, msi: Tensor | None = None
+    ) -> Scored:
+        """Score a batch `(N, C, h, w)`, with an MSI `(N, B, s·h, s·w)` if any, against `(N, C, s·h, s·w)`."""
         del epoch
-        parts = terms_of(self.model(lr), hr, self.loss, space)
+        parts = terms_of(run(self.model, lr, msi), hr, self.loss, space)
         return Scored(weighted(parts, self.loss), parts)
 
 
@@ -83,18 +91,20 @@ class Distilled(nn.Module):
         # Not registered: the teacher is neither trained, saved nor switched to training.
         object.__setattr__(self, "teacher", teacher.eval().requires_grad_(False))
 
-    def forward(self, lr: Tensor, hr: Tensor, space: Space = BANDS, epoch: int = 0) -> Scored:
-        """Score a batch `(N, C, h, w)` against `(N, C, s·h, s·w)` and the teacher."""
+    def forward(
+        self, lr: Tensor, hr: Tensor, space: Space = BANDS, epoch: int = 0, msi: Tensor | None = None
+    ) -> Scored:
+        """Score a batch as `Supervised` does, and against the teacher."""
         if self.taps is None:
-            sr = self.model(lr)
+            sr = run(self.model, lr, msi)
             with torch.no_grad():
-                taught = self.teacher(lr)
+                taught = run(self.teacher, lr, msi)
             learnt = sr
         else:
             with tapped(self.model, self.taps[:1]) as own:
-                sr = self.model(lr)
+                sr = run(self.model, lr, msi)
             with torch.no_grad(), tapped(self.teacher, self.taps[1:]) as other:
-                self.teacher(lr)
+                run(self.teacher, lr, msi)
             (learnt,), (taught,) = own, other
             if learnt.shape != taught.shape:
                 raise UsageError(

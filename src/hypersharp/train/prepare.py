@@ -66,20 +66,23 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, quiet: bool) -> Ru
     torch.manual_seed(config.seed)
     spec = models.get_spec(config.model.name)
     network_config = config_from_dict(spec.config, config.model.config, f"model {config.model.name}")
+    _check_task(config, spec.task)
     material = load_material(data, fabric.device, seed=config.seed)
     patches = _patches(config, material)
     _check_described(config, network_config, material.described)
-    model = models.build(config.model.name, bands=material.channels, scale=data.scale, config=network_config)
+    bands, scale, guide = material.channels, data.scale, data.msi_channels
+    model = models.build(config.model.name, bands=bands, scale=scale, config=network_config, msi_bands=guide)
     if train.start == "bicubic":
-        start_from_bicubic(model, channels=material.channels, scale=data.scale, described=material.described)
+        start_from_bicubic(model, channels=bands, scale=scale, described=material.described, msi_bands=guide)
     channels_last(model)
     accelerate(model)
-    objective = make_objective(config, model, channels=material.channels, device=fabric.device)
+    objective = make_objective(config, model, channels=bands, device=fabric.device)
     learning = [weight for weight in objective.parameters() if weight.requires_grad]
     optimiser = _optimiser(learning, train)
     wrapped, optimiser = fabric.setup(objective, optimiser)
     averaged = copy.deepcopy(model).requires_grad_(False) if train.ema else model
-    card = card_of(config, network_config, channels=material.channels, wavelength_nm=material.wavelength_nm, about={})
+    waves = material.wavelength_nm
+    card = card_of(config, network_config, channels=bands, wavelength_nm=waves, about={})
     settings = config.model_dump_json(indent=1)
     progress = Progress()
     found = restore(folder, settings, fabric.device)
@@ -152,6 +155,17 @@ def _patches(config: RunConfig, material: Material) -> Patches:
     return patches
 
 
+def _check_task(config: RunConfig, task: str) -> None:
+    """Whether the network takes what the recipe has for it; before any scene is read."""
+    name, msi = config.model.name, config.data.msi
+    if task == "fuse" and msi is None:
+        raise UsageError(f"{name} fuses a cube with an MSI; say in the table [data.msi] what that is")
+    if task == "fuse" and config.objective.kind == "edge":
+        raise UsageError(f"an edge branch teaches no network that fuses, got {name}; take another objective")
+    if task == "sharpen" and msi is not None:
+        raise UsageError(f"{name} sharpens a cube alone, got a table [data.msi]; leave it out, or take csakd_student")
+
+
 def _check_described(config: RunConfig, network_config: Any, described: int) -> None:
     """Whether the network takes what describes a scene, and adds to nothing what is a change."""
     vary = config.data.vary
@@ -198,6 +212,8 @@ def make_objective(config: RunConfig, model: nn.Module, *, channels: int, device
         ("scale", card.scale, data.scale),
         ("domain", card.domain, data.domain),
         ("number of channels", card.bands, channels),
+        ("number of MSI channels", card.msi_bands, data.msi_channels),
+        ("setting data.msi.project =", card.msi_projected, data.msi is not None and data.msi.project),
     ):
         if theirs != ours:
             raise UsageError(f"the teacher {path.name} has the {name} {theirs}, the student {ours}; choose another")

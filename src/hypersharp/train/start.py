@@ -14,7 +14,9 @@ from hypersharp.models._upsample import BicubicSkip
 _LAYERS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 
 
-def start_from_bicubic(model: nn.Module, *, channels: int, scale: int, described: int = 0) -> None:
+def start_from_bicubic(
+    model: nn.Module, *, channels: int, scale: int, described: int = 0, msi_bands: int | None = None
+) -> None:
     """Set the weights of the layer that runs last to zero; where convolutions follow the skip, make those pass it on.
 
     Args:
@@ -23,6 +25,7 @@ def start_from_bicubic(model: nn.Module, *, channels: int, scale: int, described
         channels: of its output.
         scale: HR/LR ratio.
         described: channels of its input besides; a network told of its scene may give a change, which starts at zero.
+        msi_bands: of the MSI that a network that fuses takes; None for one that sharpens a cube alone.
 
     Raises:
         UsageError: the network does not give bicubic enlargement then, so it has no such skip.
@@ -33,10 +36,13 @@ def start_from_bicubic(model: nn.Module, *, channels: int, scale: int, described
     weight = next(model.parameters())
     draw = torch.Generator().manual_seed(0)
     lr = torch.rand(1, channels + described, 16, 16, generator=draw).to(weight)
+    given = [lr]
+    if msi_bands is not None:
+        given.append(torch.rand(1, msi_bands, 16 * scale, 16 * scale, generator=draw).to(weight))
     training = model.training
     try:
         with torch.no_grad():
-            model.eval()(lr)
+            model.eval()(*given)
             skip, tail = (getattr(model, name, None) for name in ("skip", "tail"))
             if isinstance(skip, nn.Conv2d) and isinstance(tail, nn.Conv2d) and channels <= tail.in_channels:
                 _pass_on(skip)
@@ -45,7 +51,8 @@ def start_from_bicubic(model: nn.Module, *, channels: int, scale: int, described
             for part in ran[-1].parameters():
                 part.zero_()
             wide = BicubicSkip(scale).to(weight.device)(lr[:, :channels])
-            away = (model(lr) - wide).abs().max() if model(lr).any() or not described else torch.zeros(())
+            sr = model(*given)
+            away = (sr - wide).abs().max() if sr.any() or not described else torch.zeros(())
     finally:
         model.train(training)
         for handle in handles:
