@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from hypersharp.cube import Source, all_valid, trivial_mask
 from hypersharp.cube.source import BandIndex, Mask, Values
 from hypersharp.infer import fill
-from hypersharp.infer.consistency import Consistency, lift, undershoot_limit
+from hypersharp.infer.consistency import Consistency
 from hypersharp.infer.methods import Method
 from hypersharp.infer.tiles import Span, Tile, TilePlan
+from hypersharp.infer.undershoot import lift, undershoot_limit
 
 GROUP_BYTES = 1 << 22
 """Bands are best read in groups of about this many bytes of HR values."""
