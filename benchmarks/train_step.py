@@ -17,7 +17,6 @@ from torch.nn import functional
 from hypersharp import models
 from hypersharp.data.patches import Pair, Patches
 from hypersharp.models._count import count_macs
-from hypersharp.train.depthwise import accelerate
 from hypersharp.train.losses import H_LOSS
 from hypersharp.train.objective import Supervised
 
@@ -60,7 +59,6 @@ def main() -> None:
     loader = seconds_of(lambda: (patches.batch(plan), None)[1], repeats)
     for name in NETWORKS:
         net = models.build(name, bands=BANDS, scale=SCALE).to(memory_format=torch.channels_last)
-        accelerate(net)
         objective = Supervised(net, loss=H_LOSS)
         optimiser = torch.optim.Adam(net.parameters())
 

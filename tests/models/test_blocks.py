@@ -6,8 +6,9 @@ import itertools
 
 import pytest
 import torch
+from torch import nn
 
-from hypersharp.models._blocks import average_groups, band_groups, mirror_pad
+from hypersharp.models._blocks import DepthwiseConv, average_groups, band_groups, mirror_pad
 
 
 @pytest.mark.parametrize(("bands", "number"), [(128, 21), (48, 8), (102, 17), (8, 1), (9, 2), (3, 1), (1, 1)])
@@ -35,3 +36,22 @@ def test_margins_are_mirrored_with_the_edge_repeated():
     assert mirror_pad(x, 1, 2, 1).tolist() == [[2, 1, 1, 2, 3, 3]]
     assert mirror_pad(x, 1, 0, 5).tolist() == [[1, 2, 3, 3, 2, 1, 1, 2]]
     assert mirror_pad(x[:, :1], 1, 2, 2).tolist() == [[1, 1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize(("side", "dilation"), [(5, 1), (7, 3), (5, 2), (9, 1)])
+@pytest.mark.parametrize("size", [(9, 7), (16, 16), (2, 3)])
+def test_depthwise_convolution_and_its_gradients_are_those_of_torch(side, dilation, size):
+    torch.manual_seed(0)
+    padding = dilation * (side // 2)
+    plain = nn.Conv2d(6, 6, side, padding=padding, dilation=dilation, groups=6).double()
+    ours = DepthwiseConv(6, side, dilation).double()
+    ours.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 6, *size, dtype=torch.float64, requires_grad=True)
+    y = x.detach().clone().requires_grad_()
+    weight = torch.randn(2, 6, *size, dtype=torch.float64)
+    (plain(x) * weight).sum().backward()
+    (ours(y) * weight).sum().backward()
+    assert torch.allclose(plain(x), ours(y), atol=1e-12)
+    assert torch.allclose(x.grad, y.grad, atol=1e-12)
+    for one, other in zip(plain.parameters(), ours.parameters(), strict=True):
+        assert torch.allclose(one.grad, other.grad, atol=1e-11)

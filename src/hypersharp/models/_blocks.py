@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,61 @@ class ChannelNorm(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise each pixel's channels."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class _Depthwise(torch.autograd.Function):
+    """A depthwise convolution without dilation; its weight gradient, slow in libraries, is a convolution as well."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return functional.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        grad, side, (batch, features, height, width) = grads[0], weight.shape[-1], x.shape
+        shared = ([1, 1], [side // 2] * 2, [1, 1], False, [0, 0], features)
+        towards = torch.ops.aten.convolution_backward(grad, x, weight, None, *shared, [True, False, False])[0]
+        image = x.permute(2, 3, 0, 1).reshape(1, height, width, -1).permute(0, 3, 1, 2)  # (1, N·F, h, w)
+        kernel = grad.permute(2, 3, 0, 1).reshape(height, width, 1, -1).permute(3, 2, 0, 1)  # (N·F, 1, h, w)
+        each = functional.conv2d(image, kernel, padding=side // 2, groups=batch * features)
+        return towards, each.view(batch, features, side, side).sum(0)[:, None], grad.sum((0, 2, 3))
+
+
+class DepthwiseConv(nn.Conv2d):
+    """A depthwise convolution of equal padding whose dilation costs nothing on a processor.
+
+    Libraries are fast on depthwise convolutions without dilation only. So the pixels are dealt to `d²` small images,
+    every `d`-th row and column each, those are convolved without dilation, and put back: the same sums, reordered.
+    """
+
+    def __init__(self, features: int, side: int, dilation: int = 1) -> None:
+        """A kernel of `side × side`, odd, for each of the `features`, its taps `dilation` pixels apart."""
+        padding = dilation * (side // 2)
+        super().__init__(features, features, side, padding=padding, dilation=dilation, groups=features)
+        self.apart = dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, F, h, w)` to the same shape."""
+        apart = self.apart
+        if x.device.type != "cpu" or torch.onnx.is_in_onnx_export():
+            return super().forward(x)
+        if apart == 1:
+            return self._convolved(x)
+        batch, features, height, width = x.shape
+        rows, columns = -(-height // apart), -(-width // apart)
+        x = functional.pad(x, (0, columns * apart - width, 0, rows * apart - height))
+        dealt = x.permute(0, 2, 3, 1).reshape(batch, rows, apart, columns, apart, features)
+        dealt = dealt.permute(2, 4, 0, 1, 3, 5).reshape(apart**2 * batch, rows, columns, features).permute(0, 3, 1, 2)
+        done = self._convolved(dealt).permute(0, 2, 3, 1).reshape(apart, apart, batch, rows, columns, features)
+        together = done.permute(2, 3, 0, 4, 1, 5).reshape(batch, rows * apart, columns * apart, features)
+        return together.permute(0, 3, 1, 2)[:, :, :height, :width]
+
+    def _convolved(self, x: Tensor) -> Tensor:
+        assert self.bias is not None
+        apply: Callable[..., Tensor] = _Depthwise.apply
+        return apply(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
 
 
 class ChannelGate(nn.Module):

@@ -94,7 +94,12 @@ class BicubicSkip(nn.Module):
         self.register_buffer("taps", torch.from_numpy(weights).float(), persistent=False)
 
     def forward(self, lr: Tensor) -> Tensor:
-        """`(N, C, h, w)` to `(N, C, s·h, s·w)`."""
+        """`(N, C, h, w)` to `(N, C, s·h, s·w)`, in the precision of `lr` whatever autocast says."""
+        kind = lr.device.type
+        with torch.autocast("cpu" if kind == "meta" else kind, enabled=False):
+            return self._enlarged(lr)
+
+    def _enlarged(self, lr: Tensor) -> Tensor:
         batch, channels, height, width = lr.shape
         planes = lr.reshape(batch * channels, 1, height, width)
         planes = planes.index_select(2, _mirrored(height, lr.device)).index_select(3, _mirrored(width, lr.device))

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hypersharp.models._blocks import ChannelGate, ChannelNorm, DropPath
+from hypersharp.models._blocks import ChannelGate, ChannelNorm, DepthwiseConv, DropPath
 from hypersharp.models._spec import ModelSpec
 from hypersharp.models._upsample import BicubicSkip, Upsampler, shuffle
 
@@ -70,7 +70,7 @@ class LargeKernelBlock(nn.Module):
         self.norm = ChannelNorm(features, eps=1e-6)
         self.project_in = nn.Conv2d(features, features, 1)
         self.near, self.far = (
-            nn.Conv2d(features, features, kernel, padding=dilation * (kernel // 2), dilation=dilation, groups=features)
+            DepthwiseConv(features, kernel, dilation)
             for kernel, dilation in zip(config.kernels, config.dilations, strict=True)
         )
         self.gate = ChannelGate(3 * features, config.reduction)

@@ -40,7 +40,6 @@ from hypersharp.infer.torch_session import ModuleSession, channels_last, load_mo
 from hypersharp.models._card import Card
 from hypersharp.operators import Separable
 from hypersharp.train.checkpoint import weights_of, with_about
-from hypersharp.train.depthwise import accelerate
 from hypersharp.train.domain import Held
 from hypersharp.train.instances import Instance
 from hypersharp.train.losses import Space
@@ -185,7 +184,6 @@ def _tuned(
         patches, space = _material(learnt, card, psf, noise, effort.seed)
     except UsageError:
         raise NoDataError("no patch of the part to learn from is free of invalid pixels") from None
-    accelerate(model)
     # The last look, and both comparisons after it, are paid out of the same time.
     run = _Run(model, patches, space, effort, begun + effort.seconds - 3 * look)
     with torch.random.fork_rng(devices=[]):

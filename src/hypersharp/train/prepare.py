@@ -21,12 +21,11 @@ from hypersharp.infer.torch_session import channels_last, load_model, read_card
 from hypersharp.models._card import Card, config_from_dict
 from hypersharp.train.checkpoint import card_of, write_text
 from hypersharp.train.config import RunConfig, TrainConfig
-from hypersharp.train.depthwise import accelerate
 from hypersharp.train.domain import Material, load_material, patch_operator
 from hypersharp.train.log import RunLog
 from hypersharp.train.objective import Distilled, EdgeDistilled, Supervised
 from hypersharp.train.resume import STATE, Progress, restore
-from hypersharp.train.start import start_from_bicubic
+from hypersharp.train.start import leading_axes, start_from_bicubic
 
 
 @dataclass
@@ -73,9 +72,10 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, quiet: bool) -> Ru
     bands, scale, guide = material.channels, data.scale, data.msi_channels
     model = models.build(config.model.name, bands=bands, scale=scale, config=network_config, msi_bands=guide)
     if train.start == "bicubic":
-        start_from_bicubic(model, channels=bands, scale=scale, described=material.described, msi_bands=guide)
+        axes = leading_axes([torch.nan_to_num(pair.lr) for pair in material.pairs], bands)
+        told = material.described
+        start_from_bicubic(model, channels=bands, scale=scale, described=told, msi_bands=guide, axes=axes)
     channels_last(model)
-    accelerate(model)
     objective = make_objective(config, model, channels=bands, device=fabric.device)
     learning = [weight for weight in objective.parameters() if weight.requires_grad]
     optimiser = _optimiser(learning, train)

@@ -5,8 +5,10 @@ Fresh weights start several decibels below bicubic and spend a short run's first
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hypersharp.errors import UsageError
 from hypersharp.models._upsample import BicubicSkip
@@ -14,18 +16,40 @@ from hypersharp.models._upsample import BicubicSkip
 _LAYERS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 
 
+def leading_axes(scenes: Sequence[Tensor], channels: int) -> Tensor:
+    """`(C, C)` of orthonormal rows: what the scenes' spectra are mostly made of first.
+
+    Args:
+        scenes: `(C or more, h, w)` each, unknown values 0; channels after the first C are not looked at.
+        channels: `C`.
+    """
+    moments = torch.zeros(channels, channels, dtype=torch.float64)
+    for scene in scenes:
+        pixels = scene[:channels].flatten(1).double().cpu()
+        moments += pixels @ pixels.T
+    axes: Tensor = torch.linalg.eigh(moments).eigenvectors.flip(1).T.contiguous()
+    return axes
+
+
 def start_from_bicubic(
-    model: nn.Module, *, channels: int, scale: int, described: int = 0, msi_bands: int | None = None
+    model: nn.Module,
+    *,
+    channels: int,
+    scale: int,
+    described: int = 0,
+    msi_bands: int | None = None,
+    axes: Tensor | None = None,
 ) -> None:
     """Set the weights of the layer that runs last to zero; where convolutions follow the skip, make those pass it on.
 
     Args:
         model: a network that adds its result to a bicubic enlargement, or (CST, EDLGFS, MSDformer) to features made of
-            one, of which it then needs at least as many as channels.
+            one; with fewer features than channels, features are the leading `axes`, and what they leave out is lost.
         channels: of its output.
         scale: HR/LR ratio.
         described: channels of its input besides; a network told of its scene may give a change, which starts at zero.
         msi_bands: of the MSI that a network that fuses takes; None for one that sharpens a cube alone.
+        axes: `(C, C)` as `leading_axes` gives; the channels themselves without.
 
     Raises:
         UsageError: the network does not give bicubic enlargement then, so it has no such skip.
@@ -44,9 +68,12 @@ def start_from_bicubic(
         with torch.no_grad():
             model.eval()(*given)
             skip, tail = (getattr(model, name, None) for name in ("skip", "tail"))
-            if isinstance(skip, nn.Conv2d) and isinstance(tail, nn.Conv2d) and channels <= tail.in_channels:
-                _pass_on(skip)
-                _pass_on(tail)
+            if isinstance(skip, nn.Conv2d) and isinstance(tail, nn.Conv2d):
+                known = axes if axes is not None and channels > tail.in_channels else torch.eye(channels)
+                kept = known[: tail.in_channels].to(weight)
+                _pass_on(skip, kept)
+                _pass_on(tail, kept.T)
+                given[0][:, :channels] = torch.einsum("fc,fd,ndhw->nchw", kept, kept, lr[:, :channels])
                 ran = [layer for layer in ran if layer not in (skip, tail)]
             for part in ran[-1].parameters():
                 part.zero_()
@@ -61,12 +88,10 @@ def start_from_bicubic(
         raise UsageError('train.start = "bicubic" needs a network with a bicubic skip; take "random" for this one')
 
 
-def _pass_on(layer: nn.Conv2d) -> None:
-    """The first channels out are the first channels in; further ones out, if any, stay as they are."""
-    channels = min(layer.in_channels, layer.out_channels)
-    middle = tuple(side // 2 for side in layer.kernel_size)
-    layer.weight[:channels].zero_()
-    for at in range(channels):
-        layer.weight[(at, at, *middle)] = 1
+def _pass_on(layer: nn.Conv2d, matrix: Tensor) -> None:
+    """The first channels out are `matrix` times the first in; further ones out, if any, stay as they are."""
+    rows, columns = matrix.shape
+    layer.weight[:rows].zero_()
+    layer.weight[:rows, :columns, layer.kernel_size[0] // 2, layer.kernel_size[1] // 2] = matrix
     if layer.bias is not None:
         layer.bias.zero_()
