@@ -19,7 +19,7 @@ from hypersharp.errors import NoDataError, UsageError
 from hypersharp.evaluate.reduced import NotRun, harm_test
 from hypersharp.infer.consistency import MODES, Consistency
 from hypersharp.infer.fit import SceneFit, estimate_psf, fit_consistency, fit_scene
-from hypersharp.infer.methods import Bicubic, Method, check_scale
+from hypersharp.infer.methods import Bicubic, Method, Mixture, check_scale
 from hypersharp.infer.network import CONTEXT, method_for
 from hypersharp.infer.session import Ensemble
 from hypersharp.infer.sharpen import Sharpened, halo_of
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 METHODS = ("default", "bicubic")
 """What `method` can be: the network that comes with the package, where there is one for the scale; and without any."""
 _BASE_BYTES = 256 << 20  # the interpreter, its libraries, the sample, GDAL's blocks and the groups of bands at work
+_NETWORK_BYTES = 2 << 10  # per LR pixel, of a network on eigenimages; that of the package takes 1600
+_BLOCKS_OF_MIXTURE = 4  # a network's halo is wide, and all of it is computed: large tiles, of few images, pay
 _OVERSHOOT = 0.5  # of a band's range; how far beyond it a sharpened band may go when a scale is chosen
 
 
@@ -198,7 +200,7 @@ def prepare(
     follow = fit_consistency(scene, estimate, operator, mode=consistency)
     halo = halo_of(estimate.halo or 0, follow, complete=lr.values.complete)
     components = 0 if follow is None else len(follow.lam)
-    tile, memory = _tile_of(lr, scale, halo, tiling, components=components, bandwise=estimate.bandwise)
+    tile, memory = _tile_of(lr, scale, halo, tiling, components=components, method=estimate)
     tiles = plan(shape, tile=tile, halo=halo, scale=scale, multiple_of=estimate.multiple_of)
     line = _history(scale, estimate, psf, psf_from, consistency, follow, scene)
     cube = Cube(
@@ -312,18 +314,23 @@ def _without_harm(lr: Cube, again: Callable[..., Prepared], degradation: str | N
 
 
 def _tile_of(
-    lr: Cube, scale: int, halo: int, tiling: Tiling, *, components: int = 0, bandwise: bool = False
+    lr: Cube, scale: int, halo: int, tiling: Tiling, *, components: int = 0, method: Method | None = None
 ) -> tuple[tuple[int, int], int]:
     """Rows and columns of a tile's core, and the memory that the process is expected to take.
 
     A tile's window is held as stored numbers and as values, its core as stored numbers twice: one tile is computed
-    while the one before is written. HR values exist for a few bands, and for all only where the method mixes them.
+    while the one before is written. HR values exist for a few bands, and for all only where the method mixes them; a
+    mixture holds its images, and what its network computes on the way to them.
     """
     bands, value, stored = lr.shape[0], lr.values.dtype.itemsize, lr.storage.dtype.itemsize
     mask = 0 if lr.values.complete else 2
     window_bytes = bands * (stored + value + mask) + components * value * 4
     core_bytes = scale**2 * 2 * bands * stored
-    if not bandwise:
+    largest = 2
+    if isinstance(method, Mixture):
+        window_bytes += method.basis.shape[1] * value * 3 * scale**2 + _NETWORK_BYTES
+        largest = _BLOCKS_OF_MIXTURE
+    elif method is None or not method.bandwise:
         window_bytes += bands * value * (2 + 2 * scale**2)
     budget = max(tiling.memory_bytes - _BASE_BYTES, tiling.memory_bytes // 4)
     height, width = lr.shape[1:]
@@ -331,12 +338,14 @@ def _tile_of(
         if tiling.tile < 1:
             raise UsageError(f"tile must be at least 1 LR pixel, got {tiling.tile}")
         rows = cols = tiling.tile
-    elif bandwise:
+    elif method is not None and method.bandwise:
         rows, cols = strip_for_memory(
             budget, width, window_bytes=window_bytes, core_bytes=core_bytes, halo=halo, scale=scale
         )
     else:
-        rows = cols = tile_for_memory(budget, window_bytes=window_bytes, core_bytes=core_bytes, halo=halo, scale=scale)
+        rows = cols = tile_for_memory(
+            budget, window_bytes=window_bytes, core_bytes=core_bytes, halo=halo, scale=scale, most_blocks=largest
+        )
     window = min(rows + 2 * halo, height) * min(cols + 2 * halo, width)
     return (rows, cols), _BASE_BYTES + window * window_bytes + min(rows, height) * min(cols, width) * core_bytes
 

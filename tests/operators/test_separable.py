@@ -276,3 +276,14 @@ class TestTensors:
         torch = pytest.importorskip("torch")
         with pytest.raises(UsageError, match="expected a floating tensor"):
             bicubic_enlarge((4, 4), 2).apply(torch.ones(4, 4, dtype=torch.int32))
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_two_maps_in_one_are_the_two_one_after_the_other(scale):
+    inner, outer = bicubic_enlarge((9, 7), scale), gaussian_shrink((9 * scale, 7 * scale), scale, sigma=0.9)
+    x = np.random.default_rng(0).normal(size=(2, 9, 7))
+    both = outer.after(inner)
+    assert np.allclose(both.apply(x), outer.apply(inner.apply(x)), atol=1e-13)
+    rows, cols = both.support((2, 4), (5, 7))
+    part = both.apply_window(x[:, slice(*rows), slice(*cols)], (2, 4), (5, 7), (rows[0], cols[0]))
+    assert np.allclose(part, both.apply(x)[:, 2:4, 5:7], atol=1e-13)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hypersharp.cube import Source
 from hypersharp.infer.fill import fill_invalid, reach_of
-from hypersharp.infer.methods import Method
+from hypersharp.infer.methods import Images
 from hypersharp.infer.tiles import Span, Tile, TilePlan
 
 Floats = NDArray[np.floating[Any]]
@@ -45,7 +45,7 @@ def ramp(core: Span, size: int, overlap: int) -> tuple[Span, NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Blended:
-    """A method without finite halo, made to answer for any region the same way; itself a `Method`.
+    """A method without finite halo, made to answer for any region the same way; itself such a method, or `Images`.
 
     Attributes:
         method: the method behind it.
@@ -54,7 +54,7 @@ class Blended:
         overlap: LR pixels on either side of a border over which tiles are mixed.
     """
 
-    method: Method
+    method: Images
     lr: Source
     plan: TilePlan
     overlap: int
@@ -74,7 +74,7 @@ class Blended:
         scale = self.plan.scale
         overlap = self.overlap * scale
         size = tuple(n * scale for n in self.plan.shape)
-        out = np.zeros((self.lr.shape[0], hr_rows[1] - hr_rows[0], hr_cols[1] - hr_cols[0]), lr.dtype)
+        out = np.zeros((0, hr_rows[1] - hr_rows[0], hr_cols[1] - hr_cols[0]), lr.dtype)
         near = ((hr_rows[0] - overlap, hr_rows[1] + overlap), (hr_cols[0] - overlap, hr_cols[1] + overlap))
         for tile in self.plan.touching(*near):
             (row_span, row_weights), (col_span, col_weights) = (
@@ -89,6 +89,8 @@ class Blended:
                 row_weights[a - row_span[0] : b - row_span[0]], col_weights[c - col_span[0] : d - col_span[0]]
             )
             sharp = self._tile(tile, row_span, col_span)
+            if not len(out):
+                out = np.zeros((len(sharp), *out.shape[1:]), lr.dtype)
             part = sharp[:, a - row_span[0] : b - row_span[0], c - col_span[0] : d - col_span[0]]
             out[:, a - hr_rows[0] : b - hr_rows[0], c - hr_cols[0] : d - hr_cols[0]] += part * weights.astype(lr.dtype)
         return out

@@ -15,10 +15,8 @@ from hypersharp.errors import UsageError
 from hypersharp.infer import consistency, sample
 from hypersharp.infer.consistency import Consistency, Floats, Residual
 from hypersharp.infer.fill import fill_invalid, reach_of
-from hypersharp.infer.methods import Method
+from hypersharp.infer.methods import Bicubic, Method, Mixture
 from hypersharp.operators import Separable
-
-_GROUP = 16  # bands that are tried at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +112,13 @@ def _residual(
     inside = np.s_[:, rows[0] - origin[0] : rows[1] - origin[0], cols[0] - origin[1] : cols[1] - origin[1]]
     left = np.ascontiguousarray(lr[inside])
     known = np.asarray(valid[inside][alive].all(axis=0))
-    group = _GROUP if method.bandwise else len(lr)
-    for first in range(0, len(lr), group):
-        at = slice(first, first + group)
-        sharp = method(lr[at], origin, sharp_rows, sharp_cols)
-        left[at] -= operator.apply_window(sharp, rows, cols, (sharp_rows[0], sharp_cols[0]))
+    corner = (sharp_rows[0], sharp_cols[0])
+    if isinstance(method, Mixture):
+        images = operator.apply_window(method.images(lr, origin, sharp_rows, sharp_cols), rows, cols, corner)
+        left -= np.tensordot(method.basis.astype(left.dtype), images.astype(left.dtype), axes=1)
+    plain = method.bicubic if isinstance(method, Mixture) else method
+    if isinstance(plain, Bicubic):
+        left -= operator.after(plain.operator).apply_window(lr, rows, cols, origin)
+    else:
+        left -= operator.apply_window(plain(lr, origin, sharp_rows, sharp_cols), rows, cols, corner)
     return Residual(left * known, known, (rows, cols)) if known.any() else None

@@ -69,6 +69,68 @@ class Bicubic:
         return self.operator.apply_window(lr, hr_rows, hr_cols, origin)
 
 
+class Images(Protocol):
+    """What `Method` is, but for what a call gives: a few HR images that all bands have a share in."""
+
+    @property
+    def name(self) -> str:
+        """See `Method`."""
+        ...
+
+    @property
+    def halo(self) -> int | None:
+        """See `Method`."""
+        ...
+
+    @property
+    def multiple_of(self) -> int:
+        """See `Method`."""
+        ...
+
+    def __call__(self, lr: Floats, origin: tuple[int, int], hr_rows: Span, hr_cols: Span) -> Floats:
+        """The region `(K, rows, cols)` of the images from a window of all bands."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """`bicubic(lr) + basis · images(lr)`; the bands can be had one by one once the images are there.
+
+    Attributes:
+        images: computed from all bands at once.
+        basis: `(C, K)` the share of each band in each image.
+        bicubic: carries what the images do not.
+    """
+
+    images: Images
+    basis: NDArray[np.float64]
+    bicubic: Bicubic
+    bandwise: bool = False
+
+    @property
+    def name(self) -> str:
+        """That of the images."""
+        return self.images.name
+
+    @property
+    def halo(self) -> int | None:
+        """The larger of both."""
+        own = self.images.halo
+        return None if own is None else max(own, self.bicubic.halo)
+
+    @property
+    def multiple_of(self) -> int:
+        """That of the images."""
+        return self.images.multiple_of
+
+    def __call__(self, lr: Floats, origin: tuple[int, int], hr_rows: Span, hr_cols: Span) -> Floats:
+        """See `Method`."""
+        images = self.images(lr, origin, hr_rows, hr_cols)
+        out: Floats = self.bicubic(lr, origin, hr_rows, hr_cols)
+        out += np.tensordot(self.basis.astype(lr.dtype), images.astype(lr.dtype), axes=1)
+        return out
+
+
 @dataclass(frozen=True, eq=False)
 class Network:
     """A network behind a session, fed with values that one offset and divisor per scene bring to about 0 … 1."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,12 @@ from hypersharp.infer import subspace
 from hypersharp.infer.blend import Blended
 from hypersharp.infer.conditions import conditions_of
 from hypersharp.infer.fit import SceneFit
-from hypersharp.infer.methods import Bicubic, Method, Network, Span
+from hypersharp.infer.methods import Bicubic, Images, Method, Mixture, Network, Span
 from hypersharp.infer.session import Session
 from hypersharp.infer.tiles import plan
 from hypersharp.operators import Separable
+
+M = TypeVar("M", bound=Images)
 
 CONTEXT = 24
 """LR pixels around a tile of a network without finite halo, those that are blended among them."""
@@ -95,24 +97,24 @@ def method_for(
         noise[scene.dead] = np.nan
         fitted = subspace.fit([(values, valid) for _, values, valid in scene.windows], noise, count=card.bands)
         told = conditions_of(operator, noise, fitted.project) if card.described else None
-        method = subspace.SubspaceNetwork(session, fitted, bicubic, scale, card.multiple_of, told)
-    else:
-        index = match_bands(session, bands)
-        pieces = [(values, valid) for _, values, valid in scene.windows]
-        if index is not None:
-            pieces = [(values[index], valid[index]) for values, valid in pieces]
-        normal = normalise.fit(pieces, quantile=card.quantile)
-        method = Network(session, normal.offset, normal.divisor, scale)
-        if index is not None and list(index) != list(range(len(bands))):
-            method = SomeBands(method, bicubic, index)
+        images = subspace.Eigenimages(session, fitted, bicubic, scale, card.multiple_of, told)
+        return Mixture(bounded(images, lr, scale=scale, tile=tile), fitted.basis, bicubic)
+    index = match_bands(session, bands)
+    pieces = [(values, valid) for _, values, valid in scene.windows]
+    if index is not None:
+        pieces = [(values[index], valid[index]) for values, valid in pieces]
+    normal = normalise.fit(pieces, quantile=card.quantile)
+    method = Network(session, normal.offset, normal.divisor, scale)
+    if index is not None and list(index) != list(range(len(bands))):
+        method = SomeBands(method, bicubic, index)
     return bounded(method, lr, scale=scale, tile=tile)
 
 
-def bounded(method: Method, lr: Source, *, scale: int, tile: int) -> Method:
-    """The method, blended from tiles of one size where its halo has no bound.
+def bounded(method: M, lr: Source, *, scale: int, tile: int) -> M | Blended:
+    """The method or images, blended from tiles of one size where its halo has no bound.
 
     Args:
-        method: of the scene.
+        method: or images, of the scene.
         lr: its source.
         scale: HR pixels per LR pixel along a side.
         tile: side of the windows without their context, in LR pixels.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from hypersharp.cube import Source, all_valid, trivial_mask
 from hypersharp.cube.source import BandIndex, Mask, Values
 from hypersharp.infer import fill
 from hypersharp.infer.consistency import Consistency
-from hypersharp.infer.methods import Method
+from hypersharp.infer.methods import Bicubic, Images, Method, Mixture
 from hypersharp.infer.tiles import Span, Tile, TilePlan
 from hypersharp.infer.undershoot import lift, undershoot_limit
+from hypersharp.operators import Separable
 
 GROUP_BYTES = 1 << 22
 """Bands are best read in groups of about this many bytes of HR values."""
@@ -41,14 +43,15 @@ class _Ready:
     Attributes:
         lr: `(C, h, w)` the tile's window, invalid pixels filled.
         valid: `(C, rows, cols)` mask of the core in LR pixels.
-        whole: `(C, s·rows, s·cols)` estimate of the core by a method that mixes bands, else None.
+        shared: `(C or K, s·rows, s·cols)` of the core what a method that mixes bands gives: the bands, or the images
+            of a mixture; else None.
         multiplier: `(K, ...)` components of what the adjoint of the degradation turns into the correction, else None.
         start: row and column of the LR plane at which that starts.
     """
 
     lr: Values
     valid: Mask
-    whole: Values | None = None
+    shared: Values | None = None
     multiplier: Values | None = None
     start: tuple[int, int] = (0, 0)
 
@@ -158,29 +161,45 @@ class Sharpened:
         follow, core = self.consistency, (self._hr(tile.rows), self._hr(tile.cols))
         if (follow is None and self.method.bandwise) or not (all_valid(inside) or inside.any()):
             return _Ready(lr, inside)
-        origin = (tile.window_rows[0], tile.window_cols[0])
         spans = _Spans.of(tile, follow, self.plan)
-        whole = None if self.method.bandwise else self.method(lr, origin, *spans.sharp)
-        multiplier = None if follow is None else self._multiplier(tile, spans, follow, lr, valid, whole)
-        if whole is not None:
+        shared = None if self.method.bandwise else self._mixing(lr, _start(tile), *spans.sharp)
+        multiplier = None if follow is None else self._multiplier(tile, spans, follow, lr, valid, shared)
+        if shared is not None:
             (top, bottom), (left, right) = core
-            whole = whole[:, top - spans.sharp[0][0] :, left - spans.sharp[1][0] :][:, : bottom - top, : right - left]
-        return _Ready(lr, inside, whole, multiplier, (spans.residual[0][0], spans.residual[1][0]))
+            shared = shared[:, top - spans.sharp[0][0] :, left - spans.sharp[1][0] :][:, : bottom - top, : right - left]
+        return _Ready(lr, inside, shared, multiplier, (spans.residual[0][0], spans.residual[1][0]))
+
+    @property
+    def _mixing(self) -> Images:
+        """What takes all bands at once."""
+        return self.method.images if isinstance(self.method, Mixture) else self.method
+
+    @property
+    def _bicubic(self) -> Bicubic | None:
+        """What takes any band or mixture of bands, if anything does."""
+        method = self.method.bicubic if isinstance(self.method, Mixture) else self.method
+        return method if isinstance(method, Bicubic) else None
+
+    @cached_property
+    def _there_and_back(self) -> Separable | None:
+        """Enlarged and degraded again, at LR cost."""
+        if self._bicubic is None or self.consistency is None:
+            return None
+        return self.consistency.operator.after(self._bicubic.operator)
 
     def _multiplier(
-        self, tile: Tile, spans: _Spans, follow: Consistency, lr: Values, valid: Mask, whole: Values | None
+        self, tile: Tile, spans: _Spans, follow: Consistency, lr: Values, valid: Mask, shared: Values | None
     ) -> Values:
         """Components of z, of which Aᵀ·z is the correction, on the LR pixels `spans.residual`."""
         (rows, cols), there = spans.residual, _within(tile, *spans.residual)
+        start, operator = (spans.sharp[0][0], spans.sharp[1][0]), follow.operator
         mixed = _mix(follow.project, lr)
         residual = mixed[there].copy()
-        count = max(1, GROUP_BYTES // (self.plan.scale**2 * mixed[0].nbytes))
-        for at in (slice(first, first + count) for first in range(0, len(mixed), count)):
-            if whole is None:
-                sharp = self.method(mixed[at], (tile.window_rows[0], tile.window_cols[0]), *spans.sharp)
-            else:
-                sharp = _mix(follow.project[at], whole)
-            residual[at] -= follow.operator.apply_window(sharp, rows, cols, (spans.sharp[0][0], spans.sharp[1][0]))
+        if shared is not None:
+            share = follow.project @ self.method.basis if isinstance(self.method, Mixture) else follow.project
+            residual -= _mix(share, operator.apply_window(shared, rows, cols, start))
+        if self._there_and_back is not None:
+            residual -= self._there_and_back.apply_window(mixed, rows, cols, _start(tile))
         seen = valid[there]
         evidence = trivial_mask(seen.shape[1:]) if all_valid(seen) else np.asarray(seen[follow.needed].all(axis=0))
         return follow.solve(residual * evidence, evidence, rows, cols)
@@ -199,11 +218,13 @@ class Sharpened:
         lr = ready.lr[pick]
         top, left = (rows[0] - tile.rows[0]) * scale, (cols[0] - tile.cols[0]) * scale
         inside = np.s_[:, top : top + shape[1], left : left + shape[2]]
-        if ready.whole is None:
-            origin = (tile.window_rows[0], tile.window_cols[0])
-            sharp = self.method(lr, origin, self._hr(rows), self._hr(cols))
+        if self._bicubic is not None:
+            sharp = self._bicubic(lr, _start(tile), self._hr(rows), self._hr(cols))
+            if ready.shared is not None and isinstance(self.method, Mixture):
+                sharp += _mix(self.method.basis[pick], ready.shared[inside])
         else:
-            sharp = np.array(ready.whole[pick][inside])
+            assert ready.shared is not None
+            sharp = np.array(ready.shared[pick][inside])
         if self.consistency is not None and ready.multiplier is not None:
             operator = self.consistency.operator
             (low, high), (west, east) = operator.adjoint_support(self._hr(rows), self._hr(cols))
@@ -242,9 +263,14 @@ class Sharpened:
         return span[0] * self.plan.scale, span[1] * self.plan.scale
 
 
+def _start(tile: Tile) -> tuple[int, int]:
+    """Row and column of the LR plane at which a tile's window starts."""
+    return tile.window_rows[0], tile.window_cols[0]
+
+
 def _within(tile: Tile, rows: Span, cols: Span) -> tuple[slice, slice, slice]:
     """Index of rows and columns of the LR plane in an array `(C, h, w)` of a tile's window."""
-    top, left = tile.window_rows[0], tile.window_cols[0]
+    top, left = _start(tile)
     return np.s_[:, rows[0] - top : rows[1] - top, cols[0] - left : cols[1] - left]
 
 

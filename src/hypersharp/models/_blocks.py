@@ -11,6 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def eager_on_cpu(x: Tensor) -> bool:
+    """Whether the same sums may be taken in an order that suits a processor: not when counted, exported or elsewhere."""
+    return x.device.type == "cpu" and not torch.onnx.is_in_onnx_export()
+
+
 class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of `(N, C, h, w)`."""
 
@@ -55,7 +60,7 @@ class DepthwiseConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """`(N, F, h, w)` to the same shape."""
         apart = self.apart
-        if x.device.type != "cpu" or torch.onnx.is_in_onnx_export():
+        if not eager_on_cpu(x):
             return super().forward(x)
         if apart == 1:
             return self._convolved(x)
@@ -86,8 +91,23 @@ class ChannelGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C, h, w)` to the same shape."""
-        weights = self.excite(functional.relu(self.squeeze(self.pool(x))))
-        return x * torch.sigmoid(weights)
+        return x * self.weights(self.pool(x))
+
+    def weights(self, means: Tensor) -> Tensor:
+        """The weights from the means, `(N, C, 1, 1)` both."""
+        return torch.sigmoid(self.excite(functional.relu(self.squeeze(means))))
+
+
+class PlanesShuffle(nn.PixelShuffle):
+    """PixelShuffle whose result lies band by band: torch keeps `channels_last`, and is slow to add bicubic to that."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, C·s², h, w)` to `(N, C, s·h, s·w)`."""
+        if not eager_on_cpu(x):
+            return super().forward(x)
+        scale, (batch, _, height, width) = self.upscale_factor, x.shape
+        parts = x.view(batch, -1, scale, scale, height, width).permute(0, 1, 4, 2, 5, 3)
+        return parts.reshape(batch, -1, height * scale, width * scale)
 
 
 class DropPath(nn.Module):

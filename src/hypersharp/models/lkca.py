@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hypersharp.models._blocks import ChannelGate, ChannelNorm, DepthwiseConv, DropPath
+from hypersharp.models._blocks import ChannelGate, ChannelNorm, DepthwiseConv, DropPath, PlanesShuffle, eager_on_cpu
 from hypersharp.models._spec import ModelSpec
 from hypersharp.models._upsample import BicubicSkip, Upsampler, shuffle
 
@@ -83,9 +83,21 @@ class LargeKernelBlock(nn.Module):
         u = functional.gelu(self.project_in(self.norm(x)))
         near = self.near(u)
         far = self.far(near)
-        attention = self.mix(self.gate(torch.cat([u, near, far], dim=1)))  # (N, 3F, h, w) -> (N, F, h, w)
+        attention = self._mixed(torch.cat([u, near, far], dim=1))
         change: Tensor = self.drop_path(self.project_out(u * attention))
         return x + change
+
+    def _mixed(self, x: Tensor) -> Tensor:
+        """Each channel by its weight, then the grouped mix; `(N, 3F, h, w)` to `(N, F, h, w)`."""
+        if torch.is_grad_enabled() or len(x) > 1 or not eager_on_cpu(x):
+            mixed: Tensor = self.mix(self.gate(x))
+            return mixed
+        # One window: its channels' weights go into those of the mix, which spares a pass over the largest array.
+        means = x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)[..., None, None]  # torch pools channels_last slowly
+        weight, groups = self.mix.weight, self.mix.groups
+        gains = self.gate.weights(means).view(groups, 1, -1)
+        weighted = (weight.view(groups, -1, weight.shape[1]) * gains).view_as(weight)
+        return functional.conv2d(x, weighted, self.mix.bias, groups=groups)
 
 
 class LKCA(nn.Module):
@@ -97,6 +109,7 @@ class LKCA(nn.Module):
         self.head = nn.Conv2d(bands, config.features, 3, padding=1)
         self.blocks = nn.Sequential(*(LargeKernelBlock(config) for _ in range(config.blocks)))
         self.upsample = shuffle(config.features, bands, scale, config.upsampler)
+        self.upsample[-1] = PlanesShuffle(scale)
         self.skip = BicubicSkip(scale)
 
     def forward(self, lr: Tensor) -> Tensor:

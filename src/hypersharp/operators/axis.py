@@ -75,6 +75,16 @@ class Axis:
         beyond = max((block - self._first).max(), (self._last - block - scale + 1).max(), 0)
         return -(-int(beyond) // scale)
 
+    def after(self, inner: Axis) -> Axis:
+        """One map in place of two: `inner` first, then this one."""
+        index = inner.index[self.index].reshape(self.n_out, -1)
+        weight = (self.weight[:, :, None] * inner.weight[self.index]).reshape(self.n_out, -1)
+        width = int((index.max(axis=1) - index.min(axis=1)).max()) + 1
+        first = np.minimum(index.min(axis=1), inner.n_in - width)[:, None]
+        summed = np.zeros((self.n_out, width))
+        np.add.at(summed, (np.arange(self.n_out)[:, None], index - first), weight)
+        return Axis(inner.n_in, self.n_out, first + np.arange(width), summed)
+
     def support(self, start: int, stop: int) -> tuple[int, int]:
         """The contiguous inputs `lo … hi-1` that outputs `start … stop-1` read; `(0, 0)` for no output."""
         if start >= stop:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,11 @@ class Separable:
     def halo(self) -> int:
         """LR pixels around a window of LR pixels on which the result inside of it depends."""
         return max(axis.halo for term in self.terms for axis in term)
+
+    def after(self, inner: Separable) -> Separable:
+        """One map in place of two, without the plane between them: `inner` first, then this one."""
+        pairs = product(self.terms, inner.terms)
+        return Separable(tuple((y.after(first_y), x.after(first_x)) for (y, x), (first_y, first_x) in pairs))
 
     def apply(self, x: ArrayT) -> ArrayT:
         """The map of whole planes.
