@@ -12,13 +12,14 @@ import torch
 
 import hypersharp
 from hypersharp import models
+from hypersharp.bench.rows import read_run, rows_of
 from hypersharp.cli import run
 from hypersharp.data.patches import Patches
 from hypersharp.data.scenes import Scene
 from hypersharp.degrade.psf import parse_psf
 from hypersharp.errors import FileFormatError, UsageError
 from hypersharp.infer.session import Ensemble, OnnxSession
-from hypersharp.infer.torch_session import ModuleSession, TorchSession, read_card
+from hypersharp.infer.torch_session import ModuleSession, TorchSession, load_model, read_card
 from hypersharp.models import csakd
 from hypersharp.models._card import Card, config_to_dict
 from hypersharp.operators import bicubic_enlarge
@@ -171,6 +172,10 @@ def test_from_recipe_to_fused_file(recipe_of, tmp_path, make_scene, settings):
     assert rows == ["bicubic", "bicubic + consistency", "csakd_student", "csakd_student + consistency"]
     scores = {row: groups["validation"]["mean"]["mpsnr_db"] for row, groups in result.table.items()}
     assert scores["csakd_student"] == pytest.approx(scores["bicubic"], abs=1.5)  # a few steps from where it starts
+    row = rows_of([read_run(tmp_path / "run")])[2]
+    assert row.parameters == sum(weight.numel() for weight in load_model(result.best).parameters())
+    assert row.macs is not None
+    assert row.macs > 2 * 64 * 64 * row.parameters  # the streams of the MSI run on HR pixels
 
     hr = make_scene(7, size=(96, 80)).astype(np.float32)
     bands = hypersharp.Bands(6, np.linspace(450, 900, 6))

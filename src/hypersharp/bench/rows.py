@@ -233,5 +233,6 @@ def _cost(card: Card) -> tuple[int, int]:
     assert card.bands is not None, "a card of ours says how many channels it takes"
     assert card.channels is not None, "and what describes a scene besides"
     with torch.device("meta"):
-        net = models.build(card.model, bands=card.bands, scale=card.scale, config=config)
-    return count_parameters(net), count_macs(net, bands=card.channels, lr_size=LR_SIZE)
+        net = models.build(card.model, bands=card.bands, scale=card.scale, config=config, msi_bands=card.msi_bands)
+    msi = None if card.msi_bands is None else (card.msi_bands, card.scale)
+    return count_parameters(net), count_macs(net, bands=card.channels, lr_size=LR_SIZE, msi=msi)

@@ -91,9 +91,8 @@ def student(checkpoint: Path, output: Path, *, how: Upsampler) -> dict[str, floa
     spec = models.get_spec(card.model)
     plain = {**card.config, "upsampler": asdict(how)}
     assert card.bands is not None
-    built = models.build(
-        card.model, bands=card.bands, scale=card.scale, config=config_from_dict(spec.config, plain, card.model)
-    )
+    config = config_from_dict(spec.config, plain, card.model)
+    built = models.build(card.model, bands=card.bands, scale=card.scale, config=config, msi_bands=card.msi_bands)
     weights = dict(teacher.state_dict())
     kept = {}
     factorise: Callable[[nn.Conv2d, Upsampler], tuple[dict[str, Tensor], float]] = (
