@@ -1,8 +1,8 @@
 """Sharpen a large scene from file to file: peak memory, and time against what cannot be avoided.
 
-A cube of int16 in ENVI BSQ is made on the fly and sharpened x2 into an uncompressed GeoTIFF by the command line with
-its default options: bicubic without and with consistency, and the default network. The time is set against writing as
-many bytes plainly plus the two matrix products alone.
+A cube of int16 in ENVI BSQ is made on the fly and sharpened into an uncompressed GeoTIFF by the command line with its
+default options: bicubic without and with consistency, and the default network. The time is set against writing as many
+bytes plainly plus the two matrix products alone, that of the default network against writing plus the network alone.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from _measure import Run, interleave, median_ratio, run
+from hypersharp.infer.torch_session import session_of
 from hypersharp.operators import bicubic_enlarge
+from hypersharp.weights import shipped
 
-SCALE = 2
 TILE = 128  # LR pixels; the arithmetic alone is done on tiles of this size
 MATERIALS = 40  # so that consistency corrects some twenty components, as in real scenes
 FIELD = 20  # pixels along a side
@@ -31,6 +32,7 @@ WAYS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", type=int, default=2, choices=[2, 3, 4, 8])
     parser.add_argument("--lines", type=int, default=4000)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--bands", type=int, default=224)
@@ -41,18 +43,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="hypersharp-bench-") as name:
         folder = Path(name)
         if given.skip != "memory":
-            memory(folder, given.lines, given.samples, given.bands)
+            memory(folder, given.scale, given.lines, given.samples, given.bands)
         if given.skip != "time":
-            times(folder, given.lines, given.samples, given.bands, given.repeats)
+            times(folder, given.scale, given.lines, given.samples, given.bands, given.repeats)
 
 
-def memory(folder: Path, lines: int, samples: int, bands: int) -> None:
-    print(f"Peak memory of the whole process, {samples} samples, {bands} bands, int16, x{SCALE}", flush=True)
+def memory(folder: Path, scale: int, lines: int, samples: int, bands: int) -> None:
+    print(f"Peak memory of the whole process, {samples} samples, {bands} bands, int16, x{scale}", flush=True)
     peaks: dict[tuple[str, int], int] = {}
     for count in (lines // 4, lines):
         scene = make_scene(folder / "memory.img", count, samples, bands)
         for way in WAYS:
-            done = sharpen(scene, folder / "sharp.tif", way)
+            done = sharpen(scene, folder / "sharp.tif", way, scale)
             peaks[way, count] = done.peak_bytes
             print(f"  {count:>5} lines, {way:<18} {done.peak_bytes / 1e9:6.3f} GB {done.seconds:8.1f} s", flush=True)
         scene.unlink()
@@ -60,17 +62,18 @@ def memory(folder: Path, lines: int, samples: int, bands: int) -> None:
         print(f"peak, {way}, whole / quarter: {peaks[way, lines] / peaks[way, lines // 4]:.3f}")
 
 
-def times(folder: Path, lines: int, samples: int, bands: int, repeats: int) -> None:
+def times(folder: Path, scale: int, lines: int, samples: int, bands: int, repeats: int) -> None:
     scene = make_scene(folder / "time.img", lines, samples, bands)
     output = folder / "sharp.tif"
-    size = lines * samples * bands * SCALE**2 * 2
+    size = lines * samples * bands * scale**2 * 2
     print(f"Time, {lines} lines, {samples} samples, {bands} bands: {size / 1e9:.2f} GB to write", flush=True)
     found = interleave(
         {
             "writing alone": lambda: write_plainly(folder / "plain.bin", size),
-            "arithmetic alone": lambda: enlarge_tiles(lines, samples, bands),
+            "arithmetic alone": lambda: enlarge_tiles(lines, samples, bands, scale),
+            "network alone": lambda: run_network(lines, samples, scale),
         }
-        | {way: lambda way=way: sharpen(scene, output, way).seconds for way in WAYS},  # type: ignore[misc]
+        | {way: lambda way=way: sharpen(scene, output, way, scale).seconds for way in WAYS},  # type: ignore[misc]
         repeats,
     )
     least = [a + b for a, b in zip(found["writing alone"], found["arithmetic alone"], strict=True)]
@@ -78,10 +81,12 @@ def times(folder: Path, lines: int, samples: int, bands: int, repeats: int) -> N
     print(f"time, {plain} / (writing + arithmetic): {median_ratio(found[plain], least):.2f}")
     for way in others:
         print(f"time, {way} / {plain}: {median_ratio(found[way], found[plain]):.2f}")
+    least = [a + b for a, b in zip(found["writing alone"], found["network alone"], strict=True)]
+    print(f"time, {others[-1]} / (writing + network): {median_ratio(found[others[-1]], least):.2f}")
 
 
-def sharpen(scene: Path, output: Path, way: str) -> Run:
-    options = ["--scale", str(SCALE), "--compress", "none", *WAYS[way]]
+def sharpen(scene: Path, output: Path, way: str, scale: int) -> Run:
+    options = ["--scale", str(scale), "--compress", "none", *WAYS[way]]
     done = run([sys.executable, "-m", "hypersharp", "sharpen", str(scene), str(output), *options])
     output.unlink()
     return done
@@ -99,14 +104,28 @@ def write_plainly(path: Path, size: int) -> float:
     return seconds
 
 
-def enlarge_tiles(lines: int, samples: int, bands: int) -> float:
+def enlarge_tiles(lines: int, samples: int, bands: int, scale: int) -> float:
     """Seconds of the two matrix products on float32 tiles that are in memory, results thrown away."""
-    operator = bicubic_enlarge((TILE + 4, TILE + 4), SCALE)
+    operator = bicubic_enlarge((TILE + 4, TILE + 4), scale)
     tile = np.random.default_rng(0).random((bands, TILE + 4, TILE + 4), dtype=np.float32)
-    inside = (2 * SCALE, (TILE + 2) * SCALE)
+    inside = (2 * scale, (TILE + 2) * scale)
     started = time.perf_counter()
     for _ in range(round(lines * samples / TILE**2)):
         operator.apply_window(tile, inside, inside)
+    return time.perf_counter() - started
+
+
+def run_network(lines: int, samples: int, scale: int) -> float:
+    """Seconds of the default network on as many pixels, in tiles without margins."""
+    path = shipped(scale)
+    assert path is not None
+    session = session_of(path, 0)
+    assert session.card.channels is not None
+    tile = np.random.default_rng(0).random((1, session.card.channels, TILE, TILE), dtype=np.float32)
+    session(tile)
+    started = time.perf_counter()
+    for _ in range(round(lines * samples / TILE**2)):
+        session(tile)
     return time.perf_counter() - started
 
 

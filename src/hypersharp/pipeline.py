@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 METHODS = ("default", "bicubic")
 """What `method` can be: the network that comes with the package, where there is one for the scale; and without any."""
 _BASE_BYTES = 256 << 20  # the interpreter, its libraries, the sample, GDAL's blocks and the groups of bands at work
-_NETWORK_BYTES = 2 << 10  # per LR pixel, of a network on eigenimages; that of the package takes 1600
-_BLOCKS_OF_MIXTURE = 4  # a network's halo is wide, and all of it is computed: large tiles, of few images, pay
 _OVERSHOOT = 0.5  # of a band's range; how far beyond it a sharpened band may go when a scale is chosen
 
 
@@ -320,34 +318,32 @@ def _tile_of(
 
     A tile's window is held as stored numbers and as values, its core as stored numbers twice: one tile is computed
     while the one before is written. HR values exist for a few bands, and for all only where the method mixes them; a
-    mixture holds its images, and what its network computes on the way to them.
+    mixture holds the tiles of its images besides.
     """
     bands, value, stored = lr.shape[0], lr.values.dtype.itemsize, lr.storage.dtype.itemsize
     mask = 0 if lr.values.complete else 2
     window_bytes = bands * (stored + value + mask) + components * value * 4
     core_bytes = scale**2 * 2 * bands * stored
-    largest = 2
+    base, strips = _BASE_BYTES, isinstance(method, Bicubic | Mixture)
     if isinstance(method, Mixture):
-        window_bytes += method.basis.shape[1] * value * 3 * scale**2 + _NETWORK_BYTES
-        largest = _BLOCKS_OF_MIXTURE
-    elif method is None or not method.bandwise:
+        base += method.held_bytes
+        window_bytes += method.basis.shape[1] * value * 2 * scale**2
+    elif not strips:
         window_bytes += bands * value * (2 + 2 * scale**2)
-    budget = max(tiling.memory_bytes - _BASE_BYTES, tiling.memory_bytes // 4)
+    budget = max(tiling.memory_bytes - base, tiling.memory_bytes // 4)
     height, width = lr.shape[1:]
     if tiling.tile is not None:
         if tiling.tile < 1:
             raise UsageError(f"tile must be at least 1 LR pixel, got {tiling.tile}")
         rows = cols = tiling.tile
-    elif method is not None and method.bandwise:
+    elif strips:
         rows, cols = strip_for_memory(
             budget, width, window_bytes=window_bytes, core_bytes=core_bytes, halo=halo, scale=scale
         )
     else:
-        rows = cols = tile_for_memory(
-            budget, window_bytes=window_bytes, core_bytes=core_bytes, halo=halo, scale=scale, most_blocks=largest
-        )
+        rows = cols = tile_for_memory(budget, window_bytes=window_bytes, core_bytes=core_bytes, halo=halo, scale=scale)
     window = min(rows + 2 * halo, height) * min(cols + 2 * halo, width)
-    return (rows, cols), _BASE_BYTES + window * window_bytes + min(rows, height) * min(cols, width) * core_bytes
+    return (rows, cols), base + window * window_bytes + min(rows, height) * min(cols, width) * core_bytes
 
 
 def _history(

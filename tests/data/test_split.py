@@ -61,7 +61,7 @@ def test_lr_patches_lie_under_their_hr_patches():
     patches = Patches([whole], scale=2, patch=8, per_epoch=40, augment="none")
     plan = patches.plan(3)
     batch = patches.batch(plan)
-    for (_, row, col, _), low, high in zip(plan.tolist(), batch.lr, batch.hr, strict=True):
+    for (_, row, col, _, _), low, high in zip(plan.tolist(), batch.lr, batch.hr, strict=True):
         assert torch.equal(high, whole.hr[:, row : row + 8, col : col + 8])
         assert torch.equal(low, whole.lr[:, row // 2 : row // 2 + 4, col // 2 : col // 2 + 4])
 
@@ -83,6 +83,22 @@ def test_turns_are_the_same_in_lr_and_hr_and_all_occur(augment, kinds):
     assert len({tuple(high.flatten().tolist()) for high in batch.hr}) == kinds
     shrink = bicubic_shrink((8, 8), 2)
     assert torch.allclose(shrink.apply(batch.hr), batch.lr, atol=1e-12)
+
+
+def test_gains_are_those_of_a_patch_in_lr_and_hr():
+    hr = np.random.default_rng(0).random((6, 24, 20)) + 1
+    plain, varied = (Patches([pair(hr)], scale=2, patch=8, per_epoch=9, augment="none", gain=g) for g in (0, 0.3))
+    plan = plain.plan(0)
+    assert np.array_equal(plan, varied.plan(0))
+    one, other = plain.batch(plan), varied.batch(plan)
+    gains = (other.hr / one.hr).numpy()
+    assert np.allclose(gains, gains[:, :, :1, :1], rtol=1e-6)
+    assert np.allclose((other.lr / one.lr).numpy(), gains[:, :, :4, :4], rtol=1e-6)
+    spread = np.log(gains[:, :, 0, 0])
+    assert len(np.unique(spread[:, 0])) == 9
+    assert 0.15 < spread.std() < 0.6
+    again = varied.batch(plan[3:4])
+    assert torch.equal(again.hr[0], other.hr[3])
 
 
 def test_epochs_repeat_and_differ_and_go_through_all_places():

@@ -18,6 +18,7 @@ from hypersharp.errors import UsageError
 from hypersharp.operators import Separable
 
 TRANSFORMS = {"none": 1, "rotations": 4, "all": 8}
+_SMOOTH = 5  # knots of the curve of gains over the bands
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,7 @@ class Patches:
         augment: str = "all",
         seed: int = 0,
         degrade: Separable | None = None,
+        gain: float = 0.0,
     ) -> None:
         """Find the places.
 
@@ -77,12 +79,14 @@ class Patches:
             augment: key of `TRANSFORMS`.
             seed: of order, places and turns.
             degrade: from an HR patch to LR; None to cut LR patches from the LR scene.
+            gain: spread of the gains that the bands of each patch are given, as in `draw_gains`; 0 for none.
 
         Raises:
             UsageError: a scene is smaller than a patch, or no patch is free of invalid pixels.
         """
         self.pairs, self.scale, self.patch = list(pairs), scale, patch
         self.per_epoch, self.turns, self.seed, self.degrade = per_epoch, TRANSFORMS[augment], seed, degrade
+        self.gain = gain
         found = [self._places(at, pair, stride or scale) for at, pair in enumerate(self.pairs)]
         self.places: NDArray[np.int64] = np.concatenate(found)  # (places, 3): scene, row, column in HR pixels
 
@@ -107,29 +111,50 @@ class Patches:
         return self.per_epoch or len(self.places)
 
     def plan(self, epoch: int) -> NDArray[np.int64]:
-        """`(patches, 4)` scene, row, column and turn of every patch of an epoch, in order."""
+        """`(patches, 5)` scene, row, column, turn and seed of the gains of every patch of an epoch, in order."""
         draw = np.random.default_rng([self.seed, epoch])
         count = len(self)
         rounds = [draw.permutation(len(self.places)) for _ in range(-(-count // len(self.places)))]
         order = np.concatenate(rounds)[:count]
-        return np.concatenate([self.places[order], draw.integers(0, self.turns, (count, 1))], axis=1)
+        turns, seeds = draw.integers(0, self.turns, (count, 1)), draw.integers(0, 1 << 31, (count, 1))
+        return np.concatenate([self.places[order], turns, seeds], axis=1)
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Cut the patches of some rows of a plan."""
         hr, lr, msi = [], [], []
-        for at, row, col, turn in rows.tolist():
+        for at, row, col, turn, seed in rows.tolist():
             pair, side, scale = self.pairs[at], self.patch, self.scale
+            gains = self._gains(seed, pair)
             fine = np.s_[:, row : row + side, col : col + side]
-            hr.append(_turned(pair.hr[fine], turn))
+            hr.append(_turned(pair.hr[fine], turn) * gains)
             if pair.msi is not None:
                 msi.append(_turned(pair.msi[fine], turn))
             if self.degrade is None:
                 low = pair.lr[:, row // scale : (row + side) // scale, col // scale : (col + side) // scale]
-                lr.append(_turned(low, turn))
+                lr.append(_turned(low, turn) * gains)
         sharp = torch.stack(hr)
         blurred = torch.stack(lr) if self.degrade is None else self.degrade.apply(sharp)
         scene = torch.as_tensor(rows[:, 0], device=sharp.device)
         return Batch(blurred, sharp, scene, torch.stack(msi) if msi else None)
+
+    def _gains(self, seed: int, pair: Pair) -> Tensor | float:
+        if not self.gain:
+            return 1.0
+        gains = draw_gains(len(pair.hr), self.gain, np.random.default_rng(seed))
+        return torch.from_numpy(gains).to(pair.hr)[:, None, None]
+
+
+def draw_gains(bands: int, spread: float, draw: np.random.Generator) -> NDArray[np.float32]:
+    """`(C,)` gains as another sensor or light would have: a smooth curve over the bands, and a little per band.
+
+    Args:
+        bands: `C`.
+        spread: standard deviation of the gains' logarithm.
+        draw: source of chance.
+    """
+    knots = draw.normal(0, spread, _SMOOTH)
+    curve = np.interp(np.linspace(0, _SMOOTH - 1, bands), np.arange(_SMOOTH), knots)
+    return np.exp(curve + draw.normal(0, spread / 3, bands)).astype(np.float32)
 
 
 def _turned(cube: Tensor, turn: int) -> Tensor:

@@ -1,7 +1,9 @@
-"""Blending of neighbouring tiles for methods whose pixels depend on the whole window (pooling, attention).
+"""A network in tiles of its own, whatever window a caller holds: kept, and blended where they disagree.
 
-Such a method gives slightly different values for the same pixel in two windows. Around each border between two cores
-the two are mixed with weights that rise linearly from one to the other; at every pixel the weights sum to 1.
+A method whose pixels depend on the whole window (pooling, attention) gives slightly different values for the same pixel
+in two windows. Around each border between two cores the two are mixed with weights that rise linearly from one to the
+other; at every pixel the weights sum to 1. A method of finite halo gives the same values, so its tiles need no mixing;
+they are kept so that what lies in the halos of many callers is computed once.
 """
 
 from __future__ import annotations
@@ -45,19 +47,21 @@ def ramp(core: Span, size: int, overlap: int) -> tuple[Span, NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Blended:
-    """A method without finite halo, made to answer for any region the same way; itself such a method, or `Images`.
+    """A method, or `Images`, that answers for any region from its own tiles; itself such a method, or `Images`.
 
     Attributes:
         method: the method behind it.
         lr: source of the scene; read tile by tile, whatever window a caller holds.
-        plan: tiles whose window halo is at least `overlap`.
-        overlap: LR pixels on either side of a border over which tiles are mixed.
+        plan: tiles whose window halo is at least `overlap`, and that of the method where it has one.
+        overlap: LR pixels on either side of a border over which tiles are mixed; 0 for a method of finite halo.
+        keep: latest tiles that are kept.
     """
 
     method: Images
     lr: Source
     plan: TilePlan
     overlap: int
+    keep: int = 4
     halo: int = 0
     multiple_of: int = 1
     bandwise: bool = False
@@ -67,6 +71,11 @@ class Blended:
     def name(self) -> str:
         """That of the method."""
         return self.method.name
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every tile is computed at most once, or the method can be had in these tiles only."""
+        return self.overlap > 0 or len(self.plan) <= self.keep
 
     def __call__(self, lr: Floats, origin: tuple[int, int], hr_rows: Span, hr_cols: Span) -> Floats:
         """See `Method`; the window is not needed."""
@@ -99,8 +108,9 @@ class Blended:
         if tile not in self._recent:
             window, valid = self.lr.read(slice(None), slice(*tile.window_rows), slice(*tile.window_cols))
             origin = (tile.window_rows[0], tile.window_cols[0])
-            window = fill_invalid(window, valid, reach_of(self.overlap))
+            window = fill_invalid(window, valid, reach_of(self.overlap or self.method.halo or 0))
             self._recent[tile] = self.method(window, origin, row_span, col_span)
-            while len(self._recent) > 4:
+            while len(self._recent) > self.keep:
                 self._recent.popitem(last=False)
+        self._recent.move_to_end(tile)
         return self._recent[tile]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ from hypersharp.degrade.noise import estimate_noise
 from hypersharp.degrade.psf import Psf
 from hypersharp.errors import UsageError
 from hypersharp.infer import consistency, sample
+from hypersharp.infer.blend import Blended
 from hypersharp.infer.consistency import Consistency, Floats, Residual
 from hypersharp.infer.fill import fill_invalid, reach_of
 from hypersharp.infer.methods import Bicubic, Method, Mixture
@@ -82,6 +83,8 @@ def fit_consistency(scene: SceneFit, method: Method, operator: Separable, *, mod
         noise[:] = 1.0  # too few pixels to estimate it, and not needed
     noise[scene.dead] = np.nan
     alive = np.isfinite(noise)
+    if isinstance(method, Mixture) and isinstance(method.images, Blended) and not method.images.keeps_all:
+        method = replace(method, images=method.images.method)  # a few small windows need no large tiles
     found = [_residual(*window, method, operator, alive) for window in scene.windows]
     return consistency.make(operator, mode=mode, noise=noise, residuals=[r for r in found if r is not None])
 

@@ -100,11 +100,13 @@ class Mixture:
         images: computed from all bands at once.
         basis: `(C, K)` the share of each band in each image.
         bicubic: carries what the images do not.
+        held_bytes: memory that the images take beside what is asked for.
     """
 
     images: Images
     basis: NDArray[np.float64]
     bicubic: Bicubic
+    held_bytes: int = 0
     bandwise: bool = False
 
     @property

@@ -24,6 +24,9 @@ M = TypeVar("M", bound=Images)
 CONTEXT = 24
 """LR pixels around a tile of a network without finite halo, those that are blended among them."""
 _OVERLAP = 8  # LR pixels on either side of a border over which tiles are mixed
+_TILE_BYTES = 32 << 20  # of the images of a tile of finite halo
+_KEPT_BYTES = 256 << 20  # of all such tiles that are kept
+_ACTIVATION_BYTES = 2 << 10  # per LR pixel of a network on eigenimages while it runs; that of the package takes 1600
 _SAME_NM = 1.0  # a band may be this far off, or a quarter of the spacing where that is more
 
 
@@ -98,7 +101,7 @@ def method_for(
         fitted = subspace.fit([(values, valid) for _, values, valid in scene.windows], noise, count=card.bands)
         told = conditions_of(operator, noise, fitted.project) if card.described else None
         images = subspace.Eigenimages(session, fitted, bicubic, scale, card.multiple_of, told)
-        return Mixture(bounded(images, lr, scale=scale, tile=tile), fitted.basis, bicubic)
+        return mixture(images, lr, scale=scale, tile=tile)
     index = match_bands(session, bands)
     pieces = [(values, valid) for _, values, valid in scene.windows]
     if index is not None:
@@ -108,6 +111,23 @@ def method_for(
     if index is not None and list(index) != list(range(len(bands))):
         method = SomeBands(method, bicubic, index)
     return bounded(method, lr, scale=scale, tile=tile)
+
+
+def mixture(images: subspace.Eigenimages, lr: Source, *, scale: int, tile: int) -> Mixture:
+    """Eigenimages in tiles of their own that are kept while neighbours need them; see `bounded` for the arguments."""
+    pixel = images.subspace.basis.shape[1] * scale**2 * 4
+    if images.halo is None:
+        kept = bounded(images, lr, scale=scale, tile=tile)
+        assert isinstance(kept, Blended)
+    else:
+        side = next(side for side in (256, 128, 64, 32) if side**2 * pixel <= _TILE_BYTES)
+        tiles = plan(lr.shape[1:], tile=side, halo=images.halo, scale=scale, multiple_of=images.multiple_of)
+        fitting = _KEPT_BYTES // (tiles.core[0] * tiles.core[1] * pixel)
+        keep = min(len(tiles), max(4, min(2 * len(tiles.col_spans) + 2, fitting)))
+        kept = Blended(images, lr, tiles, overlap=0, keep=keep)
+    core, window = (rows * cols for rows, cols in (kept.plan.core, kept.plan.window))
+    held = kept.keep * core * pixel + window * _ACTIVATION_BYTES
+    return Mixture(kept, images.subspace.basis, images.bicubic, held)
 
 
 def bounded(method: M, lr: Source, *, scale: int, tile: int) -> M | Blended:

@@ -121,14 +121,7 @@ def _spans(size: int, tile: int, halo: int, step: int) -> tuple[tuple[Span, Span
 
 
 def tile_for_memory(
-    memory_bytes: int,
-    *,
-    window_bytes: int,
-    core_bytes: int,
-    halo: int,
-    scale: int,
-    block: int = 256,
-    most_blocks: int = 2,
+    memory_bytes: int, *, window_bytes: int, core_bytes: int, halo: int, scale: int, block: int = 256
 ) -> int:
     """Side of the largest core that fits a budget, so that HR cores are whole blocks of the output.
 
@@ -139,10 +132,9 @@ def tile_for_memory(
         halo: LR pixels around a core.
         scale: HR pixels per LR pixel along a side.
         block: side of an output block in HR pixels.
-        most_blocks: blocks that a core may be wide.
 
     Returns:
-        LR pixels: a multiple of `block / gcd(block, scale)` whose HR core is at most so wide (or one step),
+        LR pixels: a multiple of `block / gcd(block, scale)` whose HR core is at most twice a block wide (or one step),
         or less than a step where the budget does not hold even that.
     """
     step = block // gcd(block, scale)
@@ -153,7 +145,7 @@ def tile_for_memory(
     tile = step
     while tile > 8 and not fits(tile):
         tile //= 2
-    while tile >= step and (tile + step) * scale <= most_blocks * block and fits(tile + step):
+    while tile >= step and (tile + step) * scale <= 2 * block and fits(tile + step):
         tile += step
     return tile
 

@@ -8,9 +8,12 @@ them by its configuration.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,6 +21,7 @@ from hypersharp.errors import UsageError
 from hypersharp.operators.axis import enlarge_bicubic
 
 _PAD = 2  # LR pixels that bicubic interpolation reads beyond a pixel
+_DENSE = 64  # LR pixels a side up to which two matrix products are faster than convolutions
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,10 @@ class BicubicSkip(nn.Module):
 
     def _enlarged(self, lr: Tensor) -> Tensor:
         batch, channels, height, width = lr.shape
+        if max(height, width) <= _DENSE and lr.device.type == "cpu" and not torch.onnx.is_in_onnx_export():
+            rows, columns = (torch.from_numpy(_dense(size, self.scale)).to(lr.dtype) for size in (height, width))
+            enlarged: Tensor = rows @ (lr.contiguous() @ columns.T)
+            return enlarged
         planes = lr.reshape(batch * channels, 1, height, width)
         planes = planes.index_select(2, _mirrored(height, lr.device)).index_select(3, _mirrored(width, lr.device))
         taps = self.taps.to(lr.dtype)
@@ -108,6 +116,11 @@ class BicubicSkip(nn.Module):
         tall = tall.permute(0, 2, 1, 3).reshape(batch * channels, 1, height * self.scale, width + 2 * _PAD)
         wide = functional.conv2d(tall, taps[:, None, None, :])  # (NC, s, s·h, w)
         return wide.permute(0, 2, 3, 1).reshape(batch, channels, height * self.scale, width * self.scale)
+
+
+@lru_cache(maxsize=64)
+def _dense(size: int, scale: int) -> NDArray[np.float64]:
+    return enlarge_bicubic(size, scale).matrix()
 
 
 def _mirrored(size: int, device: torch.device) -> Tensor:

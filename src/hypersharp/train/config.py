@@ -152,6 +152,7 @@ class DataConfig(Section):
         generated: scenes besides those of `train`. In the domain of bands they have those of `train`, and none is a
             photograph.
         augment: ``"none"``, ``"rotations"`` (by 90°) or ``"all"`` eight rotations and flips.
+        gain: spread of the logarithm of gains that the bands of each patch are given (domain of bands).
     """
 
     root: str = "."
@@ -170,6 +171,7 @@ class DataConfig(Section):
     stride: Annotated[int, Field(ge=0)] = 0
     per_epoch: Annotated[int, Field(ge=0)] = 1000
     augment: Literal["none", "rotations", "all"] = "all"
+    gain: Annotated[float, Field(ge=0, lt=2)] = 0.0
     vary: VaryConfig | None = None
     msi: MsiConfig | None = None
     generated: GeneratedConfig | None = None
@@ -187,6 +189,8 @@ class DataConfig(Section):
             raise ValueError('msi.project needs domain = "subspace"')
         if self.msi is not None and self.vary is not None and (self.vary.describe or self.vary.change):
             raise ValueError("networks that fuse are told nothing and give the image: vary.describe and change = false")
+        if self.gain and (self.domain != "bands" or self.msi is not None):
+            raise ValueError('gain needs domain = "bands" and no msi; data.vary has gains for eigenimages')
         if not self.stride and not self.per_epoch:
             raise ValueError("random places need per_epoch, the number of patches")
         return self

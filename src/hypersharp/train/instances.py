@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from hypersharp.cube.source import array_source
-from hypersharp.data.patches import Pair
+from hypersharp.data.patches import Pair, draw_gains
 from hypersharp.data.scenes import Scene
 from hypersharp.degrade.psf import Psf
 from hypersharp.infer import subspace
@@ -29,7 +29,6 @@ from hypersharp.train.config import DataConfig, VaryConfig
 Floats = NDArray[np.float32]
 
 _FEWEST_BANDS = 4
-_SMOOTH = 5  # knots of the curve of gains over the bands
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,9 +146,7 @@ def other_bands(hr: Floats, vary: VaryConfig, draw: np.random.Generator) -> Floa
         index = np.arange(first, first + count)
     else:
         index = np.sort(draw.choice(len(hr), count, replace=False))
-    knots = draw.normal(0, vary.gain, _SMOOTH)
-    curve = np.interp(np.linspace(0, _SMOOTH - 1, count), np.arange(_SMOOTH), knots)
-    gains = np.exp(curve + draw.normal(0, vary.gain / 3, count)).astype(np.float32)
+    gains = draw_gains(count, vary.gain, draw)
     picked: Floats = hr[index] * gains[:, None, None]
     return picked
 

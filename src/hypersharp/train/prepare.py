@@ -147,6 +147,7 @@ def _patches(config: RunConfig, material: Material) -> Patches:
         augment=data.augment,
         seed=config.seed,
         degrade=patch_operator(data),
+        gain=data.gain,
     )
     if len(patches) < config.train.batch:
         raise UsageError(
