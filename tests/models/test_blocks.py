@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from hypersharp.models._blocks import DepthwiseConv, average_groups, band_groups, mirror_pad
+from hypersharp.models import lkca
+from hypersharp.models._blocks import DepthwiseConv, PlanesShuffle, average_groups, band_groups, mirror_pad
 
 
 @pytest.mark.parametrize(("bands", "number"), [(128, 21), (48, 8), (102, 17), (8, 1), (9, 2), (3, 1), (1, 1)])
@@ -55,3 +56,22 @@ def test_depthwise_convolution_and_its_gradients_are_those_of_torch(side, dilati
     assert torch.allclose(x.grad, y.grad, atol=1e-12)
     for one, other in zip(plain.parameters(), ours.parameters(), strict=True):
         assert torch.allclose(one.grad, other.grad, atol=1e-11)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_planes_are_those_of_pixel_shuffle_and_lie_band_by_band(layout):
+    x = torch.rand(2, 18, 3, 5).to(memory_format=layout)
+    planes = PlanesShuffle(3)(x)
+    assert torch.equal(planes, nn.PixelShuffle(3)(x))
+    assert planes.is_contiguous()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_channel_weights_folded_into_the_mix_are_those_applied_to_the_channels(layout):
+    """Without gradients one window takes the folded way; with them, the written one."""
+    torch.manual_seed(0)
+    block = lkca.LargeKernelBlock(lkca.Config(features=16, reduction=4)).double()
+    x = torch.randn(1, 16, 7, 5, dtype=torch.float64).to(memory_format=layout)
+    with torch.no_grad():
+        folded = block(x)
+    assert torch.allclose(folded, block(x), rtol=0, atol=1e-12)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 
 def eager_on_cpu(x: Tensor) -> bool:
-    """Whether the same sums may be taken in an order that suits a processor: not when counted, exported or elsewhere."""
+    """Whether sums may be taken in the order that suits a processor: not when counted, exported or elsewhere."""
     return x.device.type == "cpu" and not torch.onnx.is_in_onnx_export()
 
 

@@ -126,8 +126,10 @@ class EDLGFS(nn.Module):
         x = start
         for stage in self.stages:
             x = stage(x)
-        wide = self.upsample(self.after(x + start))[:, :, : height * self.scale, : width * self.scale]
-        sharp: Tensor = self.tail(wide + self.skip(self.bicubic(lr)))
+        # At HR first and in place: the enlarged cube is gone before the upsampled features are there.
+        wide = self.skip(self.bicubic(lr))
+        wide += self.upsample(self.after(x + start))[:, :, : height * self.scale, : width * self.scale]
+        sharp: Tensor = self.tail(wide)
         return sharp
 
 

@@ -32,6 +32,8 @@ class Config:
         describing: `D`, channels of the input beyond those of the output.
         skip: add bicubic enlargement of the first `C` channels.
         upsampler: factorisation of the last convolution.
+        guides: None for all channels together; a number for the same network on each channel in turn, with so many of
+            the leading channels beside it: any number of channels then, and the work for each.
     """
 
     features: int = 64
@@ -39,6 +41,7 @@ class Config:
     describing: int = 0
     skip: bool = True
     upsampler: Upsampler = field(default_factory=Upsampler)
+    guides: int | None = None
 
 
 class Block(nn.Module):
@@ -66,17 +69,25 @@ class Lean(nn.Module):
     def __init__(self, bands: int, scale: int, config: Config) -> None:
         """Fresh weights."""
         super().__init__()
-        self.bands = bands
-        self.head = nn.Conv2d(bands + config.describing, config.features, 3, padding=1)
+        self.bands, self.guides = bands, None if config.guides is None else min(config.guides, bands)
+        seen, given = (bands, bands) if self.guides is None else (1 + self.guides, 1)
+        self.head = nn.Conv2d(seen + config.describing, config.features, 3, padding=1)
         self.blocks = nn.Sequential(*(Block(config.features) for _ in range(config.blocks)))
-        self.upsample = shuffle(config.features, bands, scale, config.upsampler)
+        self.upsample = shuffle(config.features, given, scale, config.upsampler)
         self.skip = BicubicSkip(scale) if config.skip else None
 
     def forward(self, lr: Tensor) -> Tensor:
         """`(N, C + D, h, w)` to `(N, C, s·h, s·w)`."""
-        x = self.head(lr)
+        x = self.head(lr if self.guides is None else self._one_by_one(lr, self.guides))
         sharp: Tensor = self.upsample(x + self.blocks(x))
+        sharp = sharp.reshape(lr.shape[0], self.bands, *sharp.shape[2:])
         return sharp if self.skip is None else sharp + self.skip(lr[:, : self.bands])
+
+    def _one_by_one(self, lr: Tensor, guides: int) -> Tensor:
+        """`(N·C, 1 + G + D, h, w)`."""
+        each = lr[:, : self.bands].flatten(0, 1).unsqueeze(1)
+        beside = torch.cat([lr[:, :guides], lr[:, self.bands :]], dim=1).repeat_interleave(self.bands, dim=0)
+        return torch.cat([each, beside], dim=1)
 
 
 MODEL = ModelSpec(

@@ -114,7 +114,8 @@ class LKCA(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         """`(N, C, h, w)` to `(N, C, s·h, s·w)`."""
-        sharp: Tensor = self.upsample(self.blocks(self.head(lr))) + self.skip(lr)
+        wide = self.upsample(self.blocks(self.head(lr)))
+        sharp: Tensor = self.skip(lr).add_(wide)  # into bicubic's array: `wide` may be tapped
         return sharp
 
 
