@@ -144,3 +144,14 @@ def test_sobel_by_hand():
     edges = sobel(step)
     assert edges[0, 0, 2].tolist() == [0, 0, 2, 2, 0, 0]
     assert torch.equal(sobel(step.transpose(2, 3)), edges.transpose(2, 3))
+
+
+def test_weighted_bands_have_weighted_slopes():
+    """The slope along bands has none at the first; each other has its band's weight."""
+    torch.manual_seed(0)
+    hr = torch.rand(2, 3, 8, 8)
+    sr = hr.clone()
+    sr[:, 2] += torch.rand(2, 8, 8)
+    heavy, light = (losses.Space(torch.tensor([[1.0, 1.0, weight]]).repeat(2, 1)) for weight in (2.0, 1.0))
+    assert losses.gradient(sr, hr, heavy) == pytest.approx(2 * float(losses.gradient(sr, hr, light)), rel=1e-5)
+    assert losses.l1(sr, hr, heavy) == pytest.approx(2 * float(losses.l1(sr, hr, light)), rel=1e-5)

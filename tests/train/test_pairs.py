@@ -228,9 +228,29 @@ def test_a_student_learns_from_a_teacher(recipe_of, tmp_path):
         train(recipe_of(*SUBSPACE, *PROJECT, *told), tmp_path / "other", quiet=True)
 
 
+def test_a_teacher_learns_beside_its_student(recipe_of, tmp_path, monkeypatch):
+    """CSAKD's joint loss: its teacher takes the same steps, and nothing flows from the student's terms into it."""
+    told = [*SUBSPACE, "objective.kind=distilled", "objective.features=0.1", "objective.feature_taps=['fuse', 'fuse']"]
+    told += ["objective.distil_loss={smooth_l1=1.0}", "train.epochs=2"]
+    beside = f"objective.together={{name='csakd_student', config={CONFIG}}}"
+    train(recipe_of(*told, beside), tmp_path / "both", quiet=True)
+    lines = [json.loads(line) for line in (tmp_path / "both/log.jsonl").read_text().splitlines()]
+    parts = [line for line in lines if line["kind"] == "step"][-1]["parts"]
+    assert 0 < parts["kd_features"] < 2
+    assert any(name.startswith("teacher_") for name in parts)
+    card = read_card(tmp_path / "both/teacher.safetensors")
+    assert (card.model, card.about["student"]) == ("csakd_student", "csakd_student")
+    # Without the student's terms the teacher is the same: its gradients are its own alone.
+    train(recipe_of(*told, beside, "objective.alpha=0", "objective.features=0"), tmp_path / "apart", quiet=True)
+    one, other = (load_model(tmp_path / run / "teacher.safetensors").state_dict() for run in ("both", "apart"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
+        (["objective.features=0.1"], "features need feature_taps"),
+        (["objective.teacher=a", "objective.together={name='csakd_student'}"], "either a checkpoint"),
         (["model.name=lkca_lr", "model.config={}"], "lkca_lr sharpens a cube alone, got a table"),
         (["objective.kind=edge"], "an edge branch teaches no network that fuses"),
         (["data.msi.srfs=['sentinel2a:B2']"], r"SRFs of 2 bands, sentinel2a:B2 has 1"),

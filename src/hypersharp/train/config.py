@@ -15,6 +15,7 @@ from hypersharp._nearest import nearest
 from hypersharp.degrade.psf import parse_psf
 from hypersharp.degrade.srf import parse_srf
 from hypersharp.errors import FileFormatError, UsageError
+from hypersharp.train.complaint import explained
 from hypersharp.train.losses import H_LOSS, KD_LOSS, TERMS
 
 Loss = dict[str, float]
@@ -153,6 +154,8 @@ class DataConfig(Section):
             photograph.
         augment: ``"none"``, ``"rotations"`` (by 90°) or ``"all"`` eight rotations and flips.
         gain: spread of the logarithm of gains that the bands of each patch are given (domain of bands).
+        balance: weigh each band's error by the inverse of its contrast, as PSNR per band does (domain of bands).
+        share: of the ground of the training scenes that patches are cut from; a smaller one is part of a larger one.
     """
 
     root: str = "."
@@ -172,6 +175,8 @@ class DataConfig(Section):
     per_epoch: Annotated[int, Field(ge=0)] = 1000
     augment: Literal["none", "rotations", "all"] = "all"
     gain: Annotated[float, Field(ge=0, lt=2)] = 0.0
+    balance: bool = False
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
     vary: VaryConfig | None = None
     msi: MsiConfig | None = None
     generated: GeneratedConfig | None = None
@@ -189,8 +194,8 @@ class DataConfig(Section):
             raise ValueError('msi.project needs domain = "subspace"')
         if self.msi is not None and self.vary is not None and (self.vary.describe or self.vary.change):
             raise ValueError("networks that fuse are told nothing and give the image: vary.describe and change = false")
-        if self.gain and (self.domain != "bands" or self.msi is not None):
-            raise ValueError('gain needs domain = "bands" and no msi; data.vary has gains for eigenimages')
+        if (self.gain or self.balance) and (self.domain != "bands" or self.msi is not None):
+            raise ValueError('gain and balance need domain = "bands" and no msi; eigenimages have both by data.vary')
         if not self.stride and not self.per_epoch:
             raise ValueError("random places need per_epoch, the number of patches")
         return self
@@ -215,6 +220,9 @@ class ObjectiveConfig(Section):
         decay: factor on it …
         every: … after this many epochs.
         taps: submodules of student and teacher to compare; none for the SR images.
+        features: weight of the cross entropy between features of student and teacher (CSAKD's) …
+        feature_taps: … the submodules of each that give them.
+        together: a teacher that learns in the same steps as the student, in place of a checkpoint.
         edge_taps: the spec's tap of the stages that the edge branch teaches.
         learnable: let the weights of EDLGFS's terms learn.
         detach: let the edge branch teach the network and not the reverse.
@@ -228,6 +236,9 @@ class ObjectiveConfig(Section):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.66
     every: _Positive = 10
     taps: tuple[str, str] | None = None
+    features: Annotated[float, Field(ge=0)] = 0.0
+    feature_taps: tuple[str, str] | None = None
+    together: ModelConfig | None = None
     edge_taps: str = "stages"
     learnable: bool = True
     detach: bool = False
@@ -240,6 +251,10 @@ class ObjectiveConfig(Section):
                     raise ValueError(f"expected a term out of {', '.join(TERMS)}, got {name!r}{nearest(name, TERMS)}")
         if not any(self.loss.values()):
             raise ValueError("at least one term needs a weight")
+        if self.features and self.feature_taps is None:
+            raise ValueError("features need feature_taps, the parts of student and teacher that give them")
+        if self.together is not None and self.teacher is not None:
+            raise ValueError("a teacher is either a checkpoint (teacher) or learns (together)")
         return self
 
 
@@ -352,7 +367,7 @@ def parse_config(raw: dict[str, Any], where: str) -> RunConfig:
     try:
         return RunConfig.model_validate(raw)
     except ValidationError as error:
-        raise UsageError(f"{where}: {_explained(error)}") from None
+        raise UsageError(f"{where}: {explained(error, RunConfig)}") from None
 
 
 def parse_data(raw: dict[str, Any], where: str) -> DataConfig:
@@ -364,7 +379,7 @@ def parse_data(raw: dict[str, Any], where: str) -> DataConfig:
     try:
         return DataConfig.model_validate(raw)
     except ValidationError as error:
-        raise UsageError(f"{where}: {_explained(error, ('data',))}") from None
+        raise UsageError(f"{where}: {explained(error, RunConfig, above=('data',))}") from None
 
 
 def set_value(raw: dict[str, Any], override: str) -> None:
@@ -387,25 +402,3 @@ def set_value(raw: dict[str, Any], override: str) -> None:
         if not isinstance(table, dict):
             raise UsageError(f"--set {key}: {part!r} is a value and no table")
     table[parts[-1]] = value
-
-
-def _explained(error: ValidationError, above: tuple[str, ...] = ()) -> str:
-    """The first complaint as one line, with the nearest name for an unknown key; `above` is where the values stand."""
-    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    at = [*above, *(str(part) for part in first["loc"])]
-    if first["type"] == "extra_forbidden":
-        known = _known_keys(at[:-1])
-        return f"unknown key {'.'.join(at)!r}{nearest(at[-1], known)}; here are allowed {', '.join(known)}"
-    if first["type"] == "missing":
-        return f"the key {'.'.join(at)!r} is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
-    return f"{'.'.join(at)}: {message}{got}"
-
-
-def _known_keys(path: Sequence[str]) -> list[str]:
-    section: Any = RunConfig
-    for part in path:
-        kinds = [section.model_fields[part].annotation, *getattr(section.model_fields[part].annotation, "__args__", ())]
-        section = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section))
-    return sorted(section.model_fields)

@@ -65,9 +65,7 @@ class Material:
 
     def space_of(self, scene: Tensor) -> Space:
         """The space of a batch from its `(N,)` scenes."""
-        if self.space.gram is None or self.space.weight is None:
-            return BANDS
-        return Space(self.space.weight[scene], self.space.gram[scene])
+        return Space(*(None if part is None else part[scene] for part in self.space))
 
 
 def load_material(data: DataConfig, device: torch.device, *, seed: int) -> Material:
@@ -106,6 +104,8 @@ def load_material(data: DataConfig, device: torch.device, *, seed: int) -> Mater
     space = BANDS
     if data.domain == "subspace":
         space = Space(torch.stack([one.weight for one in prepared]), torch.stack([one.gram for one in prepared]))
+    elif data.balance:
+        space = Space(_balance([one.pair for one in prepared]))
     return Material(
         [one.pair for one in prepared],
         space,
@@ -115,6 +115,13 @@ def load_material(data: DataConfig, device: torch.device, *, seed: int) -> Mater
         [Held.of(scene, data) for scene in test],
         None if waves is None or data.domain != "bands" else tuple(float(nm) for nm in waves),
     )
+
+
+def _balance(pairs: Sequence[Pair]) -> Tensor:
+    """`(S, C)`, alike for all scenes: one over each band's contrast, of mean 1; faint bands within a hundredfold."""
+    spread = torch.stack([pair.hr.flatten(1).std(dim=1) for pair in pairs]).mean(dim=0)
+    weight = 1 / spread.clamp_min(0.01 * float(spread.max()))
+    return (weight / weight.mean()).repeat(len(pairs), 1)
 
 
 def patch_operator(data: DataConfig) -> Separable | None:

@@ -22,12 +22,12 @@ from torch import Tensor
 from hypersharp.data.patches import Batch
 from hypersharp.errors import TrainingError
 from hypersharp.infer.torch_session import ModuleSession, load_model, read_card
-from hypersharp.train.checkpoint import save_checkpoint, weights_of, with_about, write_text
+from hypersharp.train.checkpoint import card_of, save_checkpoint, weights_of, with_about, write_text
 from hypersharp.train.config import RunConfig
 from hypersharp.train.domain import score_all
 from hypersharp.train.log import open_board
 from hypersharp.train.objective import Scored
-from hypersharp.train.prepare import Run, learning_rate, prepare
+from hypersharp.train.prepare import Run, learning_rate, network_of, prepare
 from hypersharp.train.resume import store
 
 _LOWER_IS_BETTER = ("sam_deg", "rmse", "ergas")
@@ -209,12 +209,24 @@ def _close(run: Run) -> None:
                 _write(run, "best.safetensors", scores)
     if run.fabric.is_global_zero:
         _write(run, "last.safetensors", scores)
+        _write_teacher(run)
     _keep(run)
 
 
 def _write(run: Run, name: str, scores: dict[str, dict[str, float]]) -> None:
     card = with_about(run.card, {"epoch": run.progress.epoch, "scores": scores})
     save_checkpoint(run.folder / name, weights_of(run.averaged), card)
+
+
+def _write_teacher(run: Run) -> None:
+    """A teacher that learns beside its student has a checkpoint of its own."""
+    learning = run.config.objective.together
+    if learning is not None:
+        config = run.config.model_copy(update={"model": learning})
+        facts = {"epoch": run.progress.epoch, "student": run.config.model.name}
+        bands, waves = run.material.channels, run.material.wavelength_nm
+        card = card_of(config, network_of(learning)[1], channels=bands, wavelength_nm=waves, about=facts)
+        save_checkpoint(run.folder / "teacher.safetensors", weights_of(run.objective.module.teacher), card)
 
 
 def _keep(run: Run) -> None:

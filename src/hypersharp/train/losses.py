@@ -167,7 +167,9 @@ def sobel(cube: Tensor) -> Tensor:
 
 def _mean(error: Tensor, space: Space) -> Tensor:
     """Of `(N, C, H, W)`, each channel with its weight."""
-    return error.mean() if space.weight is None else (error * space.weight[:, :, None, None]).mean()
+    if space.weight is None:
+        return error.mean()
+    return (error * space.weight[:, -error.shape[1] :, None, None]).mean()  # slopes lack the first band
 
 
 def _slope(cube: Tensor, space: Space) -> Tensor:

@@ -51,10 +51,13 @@ class Supervised(nn.Module):
 
 
 class Distilled(nn.Module):
-    """LKCA-KD: L_H + decay^⌊epoch/every⌋ · alpha · L_KD between student and teacher.
+    """A student's own terms, and terms between it and a teacher.
+
+    LKCA-KD: L_H + decay^⌊epoch/every⌋ · alpha · L_KD. CSAKD's joint loss adds binary cross entropy between features,
+    and can train the teacher in the same steps, on the student's own terms, with nothing flowing back into it.
 
     Attributes:
-        teacher: frozen; not a part of this module, hence in none of its weights.
+        teacher: frozen, and not a part of this module, hence in none of its weights; or trained together.
     """
 
     teacher: nn.Module
@@ -70,52 +73,70 @@ class Distilled(nn.Module):
         decay: float = 0.66,
         every: int = 10,
         taps: tuple[str, str] | None = None,
+        features: float = 0.0,
+        feature_taps: tuple[str, str] | None = None,
+        together: bool = False,
     ) -> None:
         """Student and teacher of equal scale and bands.
 
         Args:
             model: the student.
             loss: L_H, term to weight.
-            teacher: it is frozen here.
+            teacher: it is frozen here, unless they learn together.
             distil_loss: L_KD, term to weight.
             alpha: weight of L_KD at the start.
-            decay: factor on that weight.
+            decay: factor on that weight, and on that of the features.
             every: epochs between two decays.
-            taps: submodules of student and teacher whose outputs are compared; None for the final SR images. LKCA's
-                "after PixelShuffle" may mean either; angles of signed residuals are ill-conditioned.
+            taps: submodules of student and teacher whose outputs are compared by L_KD; None for the final SR images.
+                LKCA's "after PixelShuffle" may mean either; angles of signed residuals are ill-conditioned.
+            features: weight of the cross entropy between features.
+            feature_taps: submodules of student and teacher that give them.
+            together: train the teacher as well.
         """
         super().__init__()
         self.model = model
         self.loss, self.distil_loss = dict(loss), dict(distil_loss)
         self.alpha, self.decay, self.every, self.taps = alpha, decay, every, taps
-        # Not registered: the teacher is neither trained, saved nor switched to training.
-        object.__setattr__(self, "teacher", teacher.eval().requires_grad_(False))
+        self.features, self.feature_taps, self.together = features, feature_taps if features else None, together
+        if together:
+            self.teacher = teacher
+        else:
+            # Not registered: the teacher is neither trained, saved nor switched to training.
+            object.__setattr__(self, "teacher", teacher.eval().requires_grad_(False))
 
     def forward(
         self, lr: Tensor, hr: Tensor, space: Space = BANDS, epoch: int = 0, msi: Tensor | None = None
     ) -> Scored:
         """Score a batch as `Supervised` does, and against the teacher."""
-        if self.taps is None:
+        pairs = [pair for pair in (self.taps, self.feature_taps) if pair is not None]
+        with tapped(self.model, [pair[0] for pair in pairs]) as own:
             sr = run(self.model, lr, msi)
-            with torch.no_grad():
-                taught = run(self.teacher, lr, msi)
-            learnt = sr
-        else:
-            with tapped(self.model, self.taps[:1]) as own:
-                sr = run(self.model, lr, msi)
-            with torch.no_grad(), tapped(self.teacher, self.taps[1:]) as other:
-                run(self.teacher, lr, msi)
-            (learnt,), (taught,) = own, other
+        with (
+            torch.set_grad_enabled(self.together and torch.is_grad_enabled()),
+            tapped(self.teacher, [pair[1] for pair in pairs]) as other,
+        ):
+            answer = run(self.teacher, lr, msi)
+        for pair, learnt, taught in zip(pairs, own, other, strict=True):
             if learnt.shape != taught.shape:
                 raise UsageError(
-                    f"taps must have one shape, got {tuple(learnt.shape)} of {self.taps[0]} in the student and "
-                    f"{tuple(taught.shape)} of {self.taps[1]} in the teacher; distil the SR images instead"
+                    f"taps must have one shape, got {tuple(learnt.shape)} of {pair[0]} in the student and "
+                    f"{tuple(taught.shape)} of {pair[1]} in the teacher; distil the SR images instead"
                 )
+        learnt, taught = (sr, answer) if self.taps is None else (own[0], other[0])
         parts = terms_of(sr, hr, self.loss, space)
-        distil = terms_of(learnt, taught, self.distil_loss, space)
-        share = self.decay ** (epoch // self.every) * self.alpha
-        total = weighted(parts, self.loss) + share * weighted(distil, self.distil_loss)
-        return Scored(total, parts | {f"kd_{name}": value for name, value in distil.items()})
+        distil = terms_of(learnt, taught.detach(), self.distil_loss, space)
+        share = self.decay ** (epoch // self.every)
+        total = weighted(parts, self.loss) + share * self.alpha * weighted(distil, self.distil_loss)
+        parts |= {f"kd_{name}": value for name, value in distil.items()}
+        if self.feature_taps is not None:
+            goal = torch.sigmoid(other[-1].detach().float())
+            parts["kd_features"] = functional.binary_cross_entropy_with_logits(own[-1].float(), goal)
+            total = total + share * self.features * parts["kd_features"]
+        if self.together:
+            theirs = terms_of(answer, hr, self.loss, space)
+            total = total + weighted(theirs, self.loss)
+            parts |= {f"teacher_{name}": value for name, value in theirs.items()}
+        return Scored(total, parts)
 
 
 class EdgeNet(nn.Module):

@@ -6,7 +6,9 @@ import copy
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from hypersharp.errors import UsageError, WriteError
 from hypersharp.infer.torch_session import channels_last, load_model, read_card
 from hypersharp.models._card import Card, config_from_dict
 from hypersharp.train.checkpoint import card_of, write_text
-from hypersharp.train.config import RunConfig, TrainConfig
+from hypersharp.train.config import ModelConfig, RunConfig, TrainConfig
 from hypersharp.train.domain import Material, load_material, patch_operator
 from hypersharp.train.log import RunLog
 from hypersharp.train.objective import Distilled, EdgeDistilled, Supervised
@@ -64,19 +66,15 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, quiet: bool) -> Ru
     _claim(folder, resume=resume)
     torch.manual_seed(config.seed)
     spec = models.get_spec(config.model.name)
-    network_config = config_from_dict(spec.config, config.model.config, f"model {config.model.name}")
+    _, network_config = network_of(config.model)
     _check_task(config, spec.task)
     material = load_material(data, fabric.device, seed=config.seed)
     patches = _patches(config, material)
     _check_described(config, network_config, material.described)
     bands, scale, guide = material.channels, data.scale, data.msi_channels
-    model = models.build(config.model.name, bands=bands, scale=scale, config=network_config, msi_bands=guide)
-    if train.start == "bicubic":
-        axes = leading_axes([torch.nan_to_num(pair.lr) for pair in material.pairs], bands)
-        told = material.described
-        start_from_bicubic(model, channels=bands, scale=scale, described=told, msi_bands=guide, axes=axes)
-    channels_last(model)
-    objective = make_objective(config, model, channels=bands, device=fabric.device)
+    make = partial(_fresh, train=train, material=material, scale=scale, msi_bands=guide)
+    model = make(config.model.name, network_config)
+    objective = make_objective(config, model, make, channels=bands, device=fabric.device)
     learning = [weight for weight in objective.parameters() if weight.requires_grad]
     optimiser = _optimiser(learning, train)
     wrapped, optimiser = fabric.setup(objective, optimiser)
@@ -148,6 +146,7 @@ def _patches(config: RunConfig, material: Material) -> Patches:
         seed=config.seed,
         degrade=patch_operator(data),
         gain=data.gain,
+        share=data.share,
     )
     if len(patches) < config.train.batch:
         raise UsageError(
@@ -180,8 +179,30 @@ def _check_described(config: RunConfig, network_config: Any, described: int) -> 
             )
 
 
-def make_objective(config: RunConfig, model: nn.Module, *, channels: int, device: torch.device) -> nn.Module:
+def _fresh(
+    name: str, config: Any, *, train: TrainConfig, material: Material, scale: int, msi_bands: int | None
+) -> nn.Module:
+    """A network with the weights that training starts from."""
+    bands, told = material.channels, material.described
+    model = models.build(name, bands=bands, scale=scale, config=config, msi_bands=msi_bands)
+    if train.start == "bicubic":
+        axes = leading_axes([torch.nan_to_num(pair.lr) for pair in material.pairs], bands)
+        start_from_bicubic(model, channels=bands, scale=scale, described=told, msi_bands=msi_bands, axes=axes)
+    fresh: nn.Module = channels_last(model)
+    return fresh
+
+
+def make_objective(
+    config: RunConfig, model: nn.Module, make: Callable[[str, Any], nn.Module], *, channels: int, device: torch.device
+) -> nn.Module:
     """The objective of a recipe around a network.
+
+    Args:
+        config: the recipe.
+        model: the network.
+        make: a fresh one, by name and configuration.
+        channels: of its output.
+        device: that it runs on.
 
     Raises:
         UsageError: there is no teacher, or it does not fit; or the network has no stages.
@@ -205,6 +226,11 @@ def make_objective(config: RunConfig, model: nn.Module, *, channels: int, device
             learnable=chosen.learnable,
             detach=chosen.detach,
         )
+    shared: dict[str, Any] = {"loss": chosen.loss, "distil_loss": chosen.distil_loss, "taps": chosen.taps}
+    shared |= {"alpha": chosen.alpha, "decay": chosen.decay, "every": chosen.every}
+    shared |= {"features": chosen.features, "feature_taps": chosen.feature_taps}
+    if chosen.together is not None:
+        return Distilled(model, teacher=make(*network_of(chosen.together)), together=True, **shared)
     if chosen.teacher is None:
         raise UsageError("a distilled objective needs a teacher: hypersharp distill RECIPE --teacher CHECKPOINT")
     path = Path(os.path.expandvars(chosen.teacher))
@@ -218,16 +244,12 @@ def make_objective(config: RunConfig, model: nn.Module, *, channels: int, device
     ):
         if theirs != ours:
             raise UsageError(f"the teacher {path.name} has the {name} {theirs}, the student {ours}; choose another")
-    return Distilled(
-        model,
-        loss=chosen.loss,
-        teacher=channels_last(load_model(path)).to(device),
-        distil_loss=chosen.distil_loss,
-        alpha=chosen.alpha,
-        decay=chosen.decay,
-        every=chosen.every,
-        taps=chosen.taps,
-    )
+    return Distilled(model, teacher=channels_last(load_model(path)).to(device), **shared)
+
+
+def network_of(model: ModelConfig) -> tuple[str, Any]:
+    """Name and configuration of a network that a recipe names."""
+    return model.name, config_from_dict(models.get_spec(model.name).config, model.config, f"model {model.name}")
 
 
 def learning_rate(train: TrainConfig, *, step: int, steps: int) -> float:
