@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +14,11 @@ import pytest
 import hypersharp
 from hypersharp import fusing
 from hypersharp.cube import Bands, Cube
-from hypersharp.errors import UsageError
+from hypersharp.errors import MissingExtraError, UsageError, WriteError
 from hypersharp.fusing import prepare_fusion
 from hypersharp.fusion.auto import CANDIDATES
 from hypersharp.fusion.methods import get_fusion_method
+from hypersharp.fusion.report import write_report
 
 from .fusion.cubes import cubes_of, elsewhere, moved
 from .fusion.made import jasper, mpsnr_db, synthetic
@@ -83,6 +87,50 @@ def test_auto_says_what_it_chose_and_why(cubes):
     assert ready.report["consistency"]["cube"]["rmse_over_noise"] < 3
     assert max(ready.report["consistency"]["msi"]["rmse_over_spread_of_band"]) < 0.1
     json.dumps(ready.report)
+
+
+class TestReport:
+    """JSON for programs, a page for people: the same facts."""
+
+    def test_a_page_has_the_facts_of_the_json(self, cubes, tmp_path):
+        pytest.importorskip("matplotlib")
+        page, plain = tmp_path / "report.html", tmp_path / "report.json"
+        for report in (page, plain):
+            hypersharp.fuse(*cubes, method="glp", report=report)
+        text, facts = page.read_text(encoding="utf-8"), json.loads(plain.read_text())
+        (held,) = re.findall("<pre>(.*)</pre>", text, flags=re.DOTALL)
+        assert json.loads(html.unescape(held)) == facts
+        assert text.count("data:image/png;base64,") == 2
+        assert facts["cube"] is None  # it has no file
+        assert facts["history"] == prepare_fusion(*cubes, method="glp").cube.history[-1]
+        assert facts["fused_wavelength_nm"] == list(cubes[0].bands.wavelength_nm)
+        assert sorted(tmp_path.iterdir()) == [page, plain]
+
+    def test_what_cannot_be_written_is_refused_before_any_work(self, cubes, tmp_path, monkeypatch):
+        def work(*_, **__):
+            raise AssertionError("nothing was to be done")
+
+        monkeypatch.setattr(fusing, "prepare_fusion", work)
+        (tmp_path / "old.html").touch()
+        for name, error, said in (
+            ("report.htm", UsageError, r"writes a \.json or \.html file, got 'report\.htm'"),
+            ("no/report.html", WriteError, "expected an existing folder"),
+            ("old.html", WriteError, "exists; say overwrite"),
+        ):
+            with pytest.raises(error, match=said):
+                hypersharp.fuse(*cubes, report=tmp_path / name)
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        with pytest.raises(MissingExtraError, match=r"^a report with pictures needs .*'hypersharp\[figures\]'$"):
+            hypersharp.fuse(*cubes, report=tmp_path / "report.html")
+        with pytest.raises(AssertionError):  # JSON needs none
+            hypersharp.fuse(*cubes, report=tmp_path / "report.json")
+
+    @pytest.mark.parametrize("name", ["report.json", "report.html"])
+    def test_one_that_fails_late_names_the_cube_that_stays(self, name, tmp_path):
+        (tmp_path / name).mkdir()
+        with pytest.raises(WriteError, match=rf"^{name}: the report cannot be written \(.+\); out\.tif is written$"):
+            write_report(tmp_path / name, {"output": "out.tif"}, page=lambda: "<html></html>")
+        assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 class TestPlace:

@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 from hypersharp._nearest import nearest
 from hypersharp.cube import Bands, Cube, Source, Storage
-from hypersharp.degrade.psf import Psf, parse_psf
+from hypersharp.degrade.psf import parse_psf
 from hypersharp.errors import UsageError
 from hypersharp.evaluate import NotRun, reduced_test
 from hypersharp.fusion import auto
 from hypersharp.fusion._spec import Calibration, Fuse, FusionSpec, Window
 from hypersharp.fusion.agreement import agreement
-from hypersharp.fusion.calibrate import Calibrated, calibrate, contradicts
+from hypersharp.fusion.calibrate import Calibrated, calibrate, reconciled
 from hypersharp.fusion.methods import get_fusion_method, list_fusion_methods
 from hypersharp.fusion.network import Learned, check_network, mode_of, network_spec
-from hypersharp.fusion.report import check_beside, history_line, remarks, report_of, write_report
-from hypersharp.fusion.scene import Coverage, Fused, Place, by_zone, fine_slice, pairs_at, sample_pair, window_of
+from hypersharp.fusion.report import check_report, remarks, report_of, write_report
+from hypersharp.fusion.scene import Coverage, Fused, Place, by_zone, pairs_at, sample_pair, window_of
 from hypersharp.fusion.support import seen_bands
 from hypersharp.fusion.tiling import tile_of
 from hypersharp.infer.fill import reach_of
@@ -38,9 +38,10 @@ from hypersharp.pipeline import Save, Tiling, opened
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Fusion", "check_fusion_target", "draw_fusion", "fuse", "prepare_fusion", "write_fusion"]
+    from hypersharp.figures.fusion_page import FusionPanels
 
-_Stated = tuple[Psf, str] | None
+__all__ = ["Fusion", "check_fusion_target", "draw_fusion", "fuse", "prepare_fusion", "report_fusion", "write_fusion"]
+
 AUTO = "auto"
 """In place of a method's name: try several, and choose."""
 
@@ -117,7 +118,8 @@ def fuse(
         assume_aligned: take both for exactly the same ground, whatever their georeferencing says.
         tiling: tile size and memory.
         save: how `output` is written.
-        report: JSON file to write what was found and chosen to.
+        report: file to write what was found and chosen to: `.json`, or `.html` for a page with pictures (which needs
+            matplotlib).
 
     Returns:
         The path written; or a lazy `Cube`; or a DataArray where `cube` was one.
@@ -127,12 +129,13 @@ def fuse(
         FileFormatError: a file cannot be read.
         NoDataError: too few pixels are valid in both.
         WriteError: a file cannot be written; nothing was left under its name.
+        MissingExtraError: a part that is asked for is not installed.
     """
     low, high = (given if isinstance(given, Cube) else opened(given) for given in (cube, msi))
     if output is not None:
         check_fusion_target(output, low, high, overwrite=save.overwrite)
     if report is not None:
-        check_beside(report, "report", ".json", overwrite=save.overwrite)
+        check_report(report, "report", overwrite=save.overwrite)
     ready = prepare_fusion(
         low,
         high,
@@ -146,7 +149,9 @@ def fuse(
     )
     written = None if output is None else write_fusion(ready, output, save=save, tiling=tiling)
     if report is not None:
-        write_report(report, ready.report)
+        named = {"cube": cube, "msi": msi, "output": output}
+        files = {key: str(held) if isinstance(held, str | os.PathLike) else None for key, held in named.items()}
+        report_fusion(ready, report, {**files, **ready.report})
     if written is not None:
         return written
     return ready.cube if isinstance(cube, Cube | str | os.PathLike) else ready.cube.to_xarray()
@@ -196,7 +201,7 @@ def prepare_fusion(
     live, places = sample_pair(nested.lr, nested.msi, scale)
     fused = nested.lr.select([int(b) for b in live])
     support, response_from = seen_bands(fused.bands, nested.msi.bands, srf)
-    calibrated = _calibrated(
+    calibrated = reconciled(
         lambda psf: calibrate(
             lambda move: pairs_at(fused, nested.moved(*move).msi, places, scale),
             scale=scale,
@@ -247,7 +252,7 @@ def _planned(
         values=values,
         grid=grid,
         attrs=lr.lasting_attrs,
-        history=(*lr.history, history_line(nested, calibrated, choice, live)),
+        history=(*lr.history, report["history"]),
     )
     covered = Coverage(nested.msi.values, scale, calibration.shift_yx)
     flags = Cube(covered, Bands(1, name=("both used",)), grid, Storage(np.dtype(np.uint8)))
@@ -272,8 +277,25 @@ def write_fusion(ready: Fusion, output: str | os.PathLike[str], *, save: Save, t
     )
 
 
+def report_fusion(ready: Fusion, path: str | os.PathLike[str], facts: dict[str, Any]) -> None:
+    """Write the report of a fusion, as JSON or as a page; `fusion.report.check_report` says beforehand whether it can.
+
+    Args:
+        ready: the fusion.
+        path: `.json` or `.html` file; replaced where it exists.
+        facts: its `report`, and names of the files as ``cube``, ``msi`` and ``output``.
+
+    Raises:
+        WriteError: the file cannot be written.
+        MissingExtraError: the page needs matplotlib, and it is not installed.
+    """
+    from hypersharp.figures.fusion_page import PAGE_PX, fusion_page
+
+    write_report(path, facts, page=lambda: fusion_page(facts, _panels(ready, PAGE_PX)))
+
+
 def draw_fusion(ready: Fusion, path: str | os.PathLike[str]) -> Path:
-    """Draw the middle of a scene: the cube, the MSI in the cube's units, and the result.
+    """Draw a piece of a scene: the cube, the MSI in the cube's units, and the result; see `figures.fusion_panels`.
 
     Args:
         ready: the fusion.
@@ -286,23 +308,19 @@ def draw_fusion(ready: Fusion, path: str | os.PathLike[str]) -> Path:
     """
     from hypersharp.figures.side_by_side import NATURAL_NM, colour_bands, side_by_side
 
-    lr, scale = ready.nested.lr, ready.nested.scale
-    sides = [min(n, max(1, _SHOWN_PX // scale)) for n in lr.shape[1:]]
-    rows, cols = (slice((n - side) // 2, (n - side) // 2 + side) for n, side in zip(lr.shape[1:], sides, strict=True))
-    fine = (fine_slice(rows, scale), fine_slice(cols, scale))
-    shown = lr.select(colour_bands(lr.bands, NATURAL_NM))
-    assert shown.bands.wavelength_nm is not None
-    found, gain = ready.calibrated.calibration, ready.calibrated.gain
-    assert lr.bands.wavelength_nm is not None
-    waves = np.nan_to_num(lr.bands.wavelength_nm[ready.live])
-    centre = found.srf @ waves / np.where(gain > 0, gain, 1)
-    nearest_to = [int(np.abs(centre - wave).argmin()) for wave in shown.bands.wavelength_nm]
-    seen, _ = ready.nested.msi.read(nearest_to, *fine)
-    at = np.s_[nearest_to, None, None]
-    in_units = (seen - found.offset[at]) / np.where(gain > 0, gain, 1)[at]
-    msi = Cube.from_array(in_units, bands=Bands(3, wavelength_nm=shown.bands.wavelength_nm))
-    parts = [("cube", shown.crop(rows, cols)), ("MSI", msi), (f"fused: {ready.choice.words}", ready.cube.crop(*fine))]
-    return side_by_side(parts, path, note="the MSI is shown in the cube's units; all three are stretched alike")
+    colour_bands(ready.nested.lr.bands, NATURAL_NM)  # bands by number, which a page explains, would mislead here
+    panels = _panels(ready, _SHOWN_PX)
+    return side_by_side(panels.columns, path, note=panels.note)
+
+
+def _panels(ready: Fusion, most_px: int) -> FusionPanels:
+    from hypersharp.figures.fusion_page import fusion_panels
+
+    one = len(set(ready.choice.methods)) == 1
+    title = f"fused: {ready.choice.words if one else 'a method for each zone'}"
+    return fusion_panels(
+        ready.nested, ready.calibrated, fused=ready.cube, live=ready.live, title=title, most_px=most_px
+    )
 
 
 def check_fusion_target(output: str | os.PathLike[str], cube: Cube, msi: Cube, *, overwrite: bool) -> None:
@@ -321,25 +339,6 @@ def _check_methods(method: str, candidates: Sequence[str]) -> None:
 
 def _by_wavelength(bands: Bands) -> NDArray[np.intp] | None:
     return None if bands.wavelength_nm is None else np.argsort(bands.wavelength_nm, kind="stable")
-
-
-def _calibrated(run: Callable[[_Stated], Calibrated], stated: _Stated, *, free: bool) -> Calibrated:
-    """The calibration with a stated PSF; with another where that is `free` and the pair contradicts it.
-
-    What counts in fusion is the blur from the MSI to the cube. A data sheet gives another one, that from the ground.
-    """
-    found = run(stated)
-    if stated is None or found.blur is None or not contradicts(stated[0], found.blur, found.calibration.scale):
-        return found
-    other = run(None)
-    if not free or np.median(other.residual) >= np.median(found.residual):
-        return found
-    note = (
-        f"the stated PSF {stated[0]} leaves a residual of {np.median(found.residual):.3f} between cube and MSI, "
-        f"{other.calibration.psf} as the pair says {np.median(other.residual):.3f}: auto takes the latter; name a "
-        "method to keep what is stated"
-    )
-    return replace(other, notes=(*other.notes, note))
 
 
 def _chosen(

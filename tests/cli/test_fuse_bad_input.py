@@ -93,9 +93,11 @@ ROWS = [
     # outputs
     fuse("output is the MSI", "lr.img msi.tif", "input", "--overwrite", output="{room}/msi.tif"),
     fuse("output exists", "lr.img msi.tif", "far.tif|overwrite", output="{room}/far.tif", status=1),
-    fuse("report that is no JSON", "lr.img msi.tif", "--report|.json|'r.txt'", "--report {out}/r.txt"),
+    fuse("report of no known kind", "lr.img msi.tif", "--report|.json or .html|'r.txt'", "--report {out}/r.txt"),
     fuse("report to nowhere", "lr.img msi.tif", "existing folder", "--report {out}/no/r.json", status=1),
+    fuse("page to nowhere", "lr.img msi.tif", "existing folder", "--report {out}/no/r.html", status=1),
     fuse("report that exists", "lr.img msi.tif", "exists|overwrite", "--report {room}/old.json", status=1),
+    fuse("page that exists", "lr.img msi.tif", "exists|overwrite", "--report {room}/old.HTML", status=1),
     fuse("picture that is no PNG", "lr.img msi.tif", "--figure|.png|'p.jpg'", "--figure {out}/p.jpg"),
     fuse("picture without wavelengths", "waves.img msi.tif", "wavelengths", "--figure {out}/p.png"),
     fuse("mask over the result", "lr.img msi.tif", "another name", "--mask {out}/out.tif"),
@@ -105,7 +107,8 @@ ROWS = [
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS])
 def test_bad_input(room, tmp_path, capfd, row):
-    (room / "old.json").touch()
+    for name in ("old.json", "old.HTML"):
+        (room / name).touch()
 
     def call(arguments):
         status = run(arguments)

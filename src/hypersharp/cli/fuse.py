@@ -59,7 +59,13 @@ _Aligned = Annotated[
 _Resampling = Annotated[
     str, typer.Option(help="cubic, bilinear or nearest, for an MSI whose pixels do not nest in the cube's.")
 ]
-_Report = Annotated[str | None, typer.Option(help="Write what was found and chosen as JSON.", metavar="FILE.json")]
+_Report = Annotated[
+    str | None,
+    typer.Option(
+        help="Write what was found and chosen: .json for programs, .html for a page with pictures.",
+        metavar="FILE.json|FILE.html",
+    ),
+]
 _Figure = Annotated[str | None, typer.Option(help="Draw cube, MSI and result side by side.", metavar="FILE.png")]
 _Mask = Annotated[
     str | None,
@@ -110,9 +116,8 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """Fuse a cube with a sharper image of the same ground: its bands, the image's pixels, and a report."""
-    from hypersharp.fusing import check_fusion_target, prepare_fusion, write_fusion
+    from hypersharp.fusing import check_fusion_target, prepare_fusion, report_fusion, write_fusion
     from hypersharp.fusion.auto import CANDIDATES
-    from hypersharp.fusion.report import write_report
     from hypersharp.io import WriteOptions
     from hypersharp.pipeline import Save, Tiling
 
@@ -167,7 +172,7 @@ def command(
     _write_rest(ready, mask=mask, figure=figure, overwrite=overwrite)
     facts["seconds"] = round(time.perf_counter() - started, 3)
     if report is not None:
-        write_report(report, facts)
+        report_fusion(ready, report, facts)
     if as_json:
         print(json.dumps(facts))
     else:
@@ -180,15 +185,15 @@ def _check_outputs(
     """Refuse files beside the cube that cannot be written, before any work is done."""
     from hypersharp._require import require
     from hypersharp.errors import UsageError
-    from hypersharp.fusion.report import check_beside
+    from hypersharp.fusion.report import check_beside, check_report
 
     named = [Path(name) for name in (output, report, figure, mask) if name is not None]
     if len({path.resolve() for path in named}) < len(named):
         raise UsageError("expected another name for each of OUT, --report, --figure and --mask, got one twice")
-    for name, option, ending in ((report, "--report", ".json"), (figure, "--figure", ".png")):
-        if name is not None:
-            check_beside(name, option, ending, overwrite=overwrite)
+    if report is not None:
+        check_report(report, "--report", overwrite=overwrite)
     if figure is not None:
+        check_beside(figure, "--figure", (".png",), overwrite=overwrite)
         require("matplotlib", "figures", "drawing a picture")
         if not coloured:
             raise UsageError("a picture needs the cube's wavelengths, and it has none; give them with --wavelengths")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -27,7 +27,7 @@ from hypersharp.fusion._spec import Calibration
 from hypersharp.fusion.register import phase_shift
 from hypersharp.operators import sigma_from_mtf
 
-__all__ = ["Calibrated", "Pair", "calibrate", "contradicts"]
+__all__ = ["Calibrated", "Pair", "calibrate", "reconciled"]
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -136,7 +136,7 @@ def calibrate(
     if blur is not None and _believed(blur):
         shift = (round(coarse[0] + blur.shift_yx[0], 4), round(coarse[1] + blur.shift_yx[1], 4))
     chosen, psf_from = _psf(blur, psf, notes)
-    if psf is not None and blur is not None and contradicts(psf[0], blur, scale):
+    if psf is not None and blur is not None and _contradicts(psf[0], blur, scale):
         notes.append(
             f"the stated PSF {psf[0]} is {'wider' if blur.sigma < _width(psf[0], scale) else 'narrower'} than the pair "
             f"says, whose fit gives sigma {blur.sigma:.2f} HR pixels with residual {blur.misfit:.3f}; taken as stated"
@@ -161,6 +161,32 @@ def calibrate(
         supported=np.ones(bands, dtype=bool) if support is None else np.asarray(support.any(axis=0)),
     )
     return Calibrated(found, psf_from, coarse, blur, residual, srf.sum(axis=1), response_from, tuple(notes))
+
+
+def reconciled(
+    run: Callable[[tuple[Psf, str] | None], Calibrated], stated: tuple[Psf, str] | None, *, free: bool
+) -> Calibrated:
+    """The calibration with a stated PSF; with another where that is `free` and the pair contradicts it.
+
+    What counts in fusion is the blur from the MSI to the cube. A data sheet gives another one, that from the ground.
+
+    Args:
+        run: calibrates with the PSF it is given, and where that comes from, or with an estimate for None.
+        stated: the PSF, and where it comes from; None for an estimate.
+        free: whether an estimate may take the place of a stated PSF.
+    """
+    found = run(stated)
+    if stated is None or found.blur is None or not _contradicts(stated[0], found.blur, found.calibration.scale):
+        return found
+    other = run(None)
+    if not free or np.median(other.residual) >= np.median(found.residual):
+        return found
+    note = (
+        f"the stated PSF {stated[0]} leaves a residual of {np.median(found.residual):.3f} between cube and MSI, "
+        f"{other.calibration.psf} as the pair says {np.median(other.residual):.3f}: auto takes the latter; name a "
+        "method to keep what is stated"
+    )
+    return replace(other, notes=(*other.notes, note))
 
 
 def _joint(
@@ -244,7 +270,7 @@ def _psf(blur: PairBlur | None, stated: tuple[Psf, str] | None, notes: list[str]
     return stated
 
 
-def contradicts(stated: Psf, blur: PairBlur, scale: int) -> bool:
+def _contradicts(stated: Psf, blur: PairBlur, scale: int) -> bool:
     """Whether a fit that is to be believed gives a width that is more than a quarter off the stated one."""
     return not blur.reason and abs(_width(stated, scale) / blur.sigma - 1) > _APART
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hypersharp import _version
+from hypersharp._require import require
 from hypersharp.errors import UsageError, WriteError
 from hypersharp.fusion._spec import Calibration
 from hypersharp.fusion.auto import Choice
 from hypersharp.fusion.calibrate import Calibrated
 from hypersharp.io.warp import Nested
 
-__all__ = ["check_beside", "history_line", "remarks", "report_of", "write_report"]
+__all__ = ["check_beside", "check_report", "history_line", "ranges_of", "remarks", "report_of", "write_report"]
+
+_ENDINGS = (".json", ".html")  # of a report: for programs, and a page for people
 
 
 def remarks(nested: Nested, choice: Choice, calibration: Calibration) -> list[str]:
@@ -40,13 +43,13 @@ def remarks(nested: Nested, choice: Choice, calibration: Calibration) -> list[st
     return lines
 
 
-def check_beside(path: str | os.PathLike[str], option: str, ending: str, *, overwrite: bool) -> None:
+def check_beside(path: str | os.PathLike[str], option: str, endings: Sequence[str], *, overwrite: bool) -> None:
     """Refuse a file beside the cube that cannot or must not be written, before any work is done.
 
     Args:
         path: the file.
         option: what asks for it, for the message.
-        ending: that it has to have.
+        endings: of which it has to have one.
         overwrite: whether an existing file may be replaced.
 
     Raises:
@@ -54,35 +57,58 @@ def check_beside(path: str | os.PathLike[str], option: str, ending: str, *, over
         WriteError: no such folder, or the file exists.
     """
     target = Path(path)
-    if target.suffix.lower() != ending:
-        raise UsageError(f"{option} writes a {ending} file, got {target.name!r}")
+    if target.suffix.lower() not in endings:
+        raise UsageError(f"{option} writes a {' or '.join(endings)} file, got {target.name!r}")
     if not target.parent.is_dir():
         raise WriteError(f"expected an existing folder for {option}, got {str(target.parent)!r}; make it first")
     if target.exists() and not overwrite:
         raise WriteError(f"{str(target)!r} exists; say overwrite to replace it")
 
 
-def write_report(path: str | os.PathLike[str], facts: dict[str, Any]) -> None:
-    """Write a report as JSON, whole or not at all.
+def check_report(path: str | os.PathLike[str], option: str, *, overwrite: bool) -> None:
+    """Refuse a report that cannot or must not be written; see `check_beside`.
 
     Raises:
-        WriteError: the file cannot be written.
+        MissingExtraError: it is a page, and matplotlib is not installed.
+    """
+    check_beside(path, option, _ENDINGS, overwrite=overwrite)
+    if _is_page(Path(path)):
+        require("matplotlib", "figures", "a report with pictures")
+
+
+def write_report(path: str | os.PathLike[str], facts: dict[str, Any], *, page: Callable[[], str]) -> None:
+    """Write a report, whole or not at all.
+
+    Args:
+        path: an `.html` file for a page, else JSON.
+        facts: the report, with the name of the fused file, if there is one, as ``output``.
+        page: makes the page; the room of pictures is above this one.
+
+    Raises:
+        WriteError: the file cannot be written; the fused one, which the message then names, stays.
     """
     target = Path(path)
     scratch = target.with_name(f".{target.name}.part-{os.getpid()}")
     try:
-        scratch.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        text = page() if _is_page(target) else json.dumps(facts, indent=1) + "\n"
+        scratch.write_text(text, encoding="utf-8")
         os.replace(scratch, target)
-    except OSError as error:
+    except (OSError, WriteError) as error:
         scratch.unlink(missing_ok=True)
-        raise WriteError(f"{target.name}: the report cannot be written ({error.strerror or error})") from None
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        kept = f"; {facts['output']} is written" if facts.get("output") else ""
+        raise WriteError(f"{target.name}: the report cannot be written ({why}){kept}") from None
+
+
+def _is_page(path: Path) -> bool:
+    return path.suffix.lower() == ".html"
 
 
 def report_of(
     nested: Nested, calibrated: Calibrated, choice: Choice, live: NDArray[np.intp], notes: Sequence[str]
 ) -> dict[str, Any]:
     """All that is worth knowing of a fusion, as plain values for JSON; bands counted from 1."""
-    lr = nested.lr
+    lr, waves = nested.lr, nested.lr.bands.wavelength_nm
     extrapolated = live[~calibrated.calibration.supported]
     return {
         "hypersharp": _version.__version__,
@@ -97,9 +123,11 @@ def report_of(
         "method": choice.words,
         "choice": choice.to_dict(),
         "bands_fused": len(live),
+        "fused_wavelength_nm": None if waves is None else [float(w) if np.isfinite(w) else None for w in waves[live]],
         "bands_enlarged_only": [int(b) + 1 for b in np.setdiff1d(np.arange(lr.shape[0]), live)],
         "bands_extrapolated": [int(b) + 1 for b in extrapolated],
         "notes": list(notes),
+        "history": history_line(nested, calibrated, choice, live),
     }
 
 
@@ -119,13 +147,13 @@ def history_line(nested: Nested, calibrated: Calibrated, choice: Choice, live: N
         parts.append(f"MSI resampled ({nested.resampling})")
     lost = np.setdiff1d(np.arange(nested.lr.shape[0]), live)
     if lost.size:
-        parts.append(f"bands only enlarged: {_ranges(lost + 1)}")
+        parts.append(f"bands only enlarged: {ranges_of(lost + 1)}")
     if not found.supported.all():
-        parts.append(f"bands extrapolated: {_ranges(live[~found.supported] + 1)}")
+        parts.append(f"bands extrapolated: {ranges_of(live[~found.supported] + 1)}")
     return f"hypersharp {_version.__version__} fuse: {'; '.join(parts)}"
 
 
-def _ranges(numbers: NDArray[np.intp]) -> str:
-    """Increasing whole numbers in short: ``1-3, 7``."""
+def ranges_of(numbers: NDArray[np.intp]) -> str:
+    """Increasing whole numbers, at least one, in short: ``1-3, 7``."""
     runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
     return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
