@@ -28,7 +28,7 @@ from hypersharp.evaluate import (
 from hypersharp.infer import sample
 from hypersharp.infer.session import OnnxSession
 from hypersharp.pipeline import METHODS, Tiling, Using, opened, prepare, psf_of
-from hypersharp.weights import shipped
+from hypersharp.weights import serving
 
 if TYPE_CHECKING:
     import xarray
@@ -302,7 +302,7 @@ class _Sharpener:
 
 def _shipped_weights(scale: int) -> str | None:
     """How the history names the weights that come with the package."""
-    path = shipped(scale)
+    path = serving(scale)
     return None if path is None else OnnxSession(path).sha256[:12]
 
 

@@ -25,12 +25,14 @@ from hypersharp.infer.session import Ensemble
 from hypersharp.infer.sharpen import Sharpened, halo_of
 from hypersharp.infer.tiles import TilePlan, plan, strip_for_memory, tile_for_memory
 from hypersharp.infer.torch_session import session_of
+from hypersharp.infer.uncertainty import ErrorScale, described, fit_uncertainty, law_for
 from hypersharp.io.contract import WriteOptions
 from hypersharp.io.encode import choose_storage, needs_range
 from hypersharp.io.reading import open_cube, reader_of
+from hypersharp.io.together import check_pair, written_with
 from hypersharp.io.writing import Progress, check_target, range_of, write_cube
 from hypersharp.operators import Separable
-from hypersharp.weights import shipped
+from hypersharp.weights import serving
 
 if TYPE_CHECKING:
     import xarray
@@ -77,11 +79,13 @@ class Save:
         options: type, compression and so on.
         overwrite: replace an existing file.
         progress: called with blocks done and blocks in all.
+        uncertainty: a second file, for how far off each value may be (`uncertainty_of`); None for none.
     """
 
     options: WriteOptions = field(default_factory=WriteOptions)
     overwrite: bool = False
     progress: Progress | None = None
+    uncertainty: str | os.PathLike[str] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +160,9 @@ def sharpen(
     """
     lr = source if isinstance(source, Cube) else opened(source)
     if output is not None:
-        check_target(Path(output), lr, overwrite=save.overwrite)
+        check_outputs(output, lr, save)
+    elif save.uncertainty is not None:
+        raise UsageError("an uncertainty file goes beside an output file, got none; give one, or use uncertainty_of")
     ready = prepare(
         lr,
         scale=scale,
@@ -184,7 +190,7 @@ def prepare(
     tiling: Tiling = Tiling(),
 ) -> Prepared:
     """All that is decided once per scene; see `sharpen` for the arguments. Nothing but a sample is read."""
-    if method == "default" and model is None and not using.force and shipped(check_scale(scale)) is not None:
+    if method == "default" and model is None and not using.force and serving(check_scale(scale)) is not None:
         again = partial(prepare, scale=scale, consistency=consistency, tiling=tiling)
         return _without_harm(lr, again, degradation, using)
     scale = check_scale(scale)
@@ -215,7 +221,13 @@ def prepare(
 
 
 def write_prepared(ready: Prepared, output: str | os.PathLike[str], *, save: Save, tiling: Tiling) -> Path:
-    """Compute a prepared sharpening tile by tile into a file."""
+    """Compute a prepared sharpening tile by tile into a file, or into two that appear together."""
+    if save.uncertainty is not None:
+        check_outputs(output, ready.lr, save)
+        options, alone = replace(save.options, dtype="float32"), replace(save, uncertainty=None)
+        b, memory = uncertainty_of(ready), tiling.memory_bytes
+        with written_with(b, save.uncertainty, overwrite=save.overwrite, options=options, memory_bytes=memory):
+            return write_prepared(ready, output, save=alone, tiling=tiling)
     value_range = None
     if needs_range(ready.cube, save.options.dtype):
         low, high = range_of(ready.lr, memory_bytes=tiling.memory_bytes)
@@ -230,6 +242,28 @@ def write_prepared(ready: Prepared, output: str | os.PathLike[str], *, save: Sav
         value_range=value_range,
         progress=save.progress,
     )
+
+
+def check_outputs(output: str | os.PathLike[str], lr: Cube, save: Save) -> None:
+    """Refuse outputs that cannot or must not be written, before any work is done; see `check_target`."""
+    check_target(Path(output), lr, overwrite=save.overwrite)
+    if save.uncertainty is not None:
+        check_target(Path(save.uncertainty), lr, overwrite=save.overwrite)
+        check_pair(output, save.uncertainty)
+
+
+def uncertainty_of(ready: Prepared) -> Cube:
+    """The scale b of Laplace's law for each value of a prepared sharpening, in its units; lazy.
+
+    Raises:
+        NoDataError: the scene is too small to say anything of its roughness.
+    """
+    scale, (rows, cols) = ready.plan.scale, ready.lr.shape[1:]
+    law = law_for(scale, network=not isinstance(ready.method, Bicubic))
+    fitted = fit_uncertainty(ready.scene, ready.psf.operator((rows * scale, cols * scale), scale), law)
+    high, wide = ready.plan.core
+    wide = max(1, wide * min(ready.lr.storage.dtype.itemsize, 4) // 4)  # the tiles are cut for the stored type
+    return described(replace(ready.cube, values=ErrorScale(ready.lr.values, fitted, (high, wide))))
 
 
 def output_bytes(ready: Prepared, options: WriteOptions) -> int:
@@ -273,15 +307,16 @@ def _method_of(
     scale = operator.shape_in[0] // operator.shape_out[0]
     if name not in METHODS:
         raise UsageError(f"expected a method out of {', '.join(METHODS)}, got {name!r}{nearest(name, METHODS)}")
-    if model is None and name == "default":
-        model = shipped(scale)
+    ours = model is None and name == "default"
+    if ours:
+        model = serving(scale)
     if model is None:
         return Bicubic.of(lr.shape[1:], scale)
     (tile, _), _ = _tile_of(lr, scale, CONTEXT, tiling)
     session = session_of(Path(model), tiling.threads)
     if using.ensemble:
         session = Ensemble(session)
-    return method_for(session, lr.values, lr.bands, scene, operator=operator, tile=tile)
+    return method_for(session, lr.values, lr.bands, scene, operator=operator, tile=tile, reduce=ours)
 
 
 def _without_harm(lr: Cube, again: Callable[..., Prepared], degradation: str | None, using: Using) -> Prepared:

@@ -66,6 +66,14 @@ def command(
     save_adapted: Annotated[
         str | None, typer.Option(help="Keep the adapted weights, for --model.", metavar="FILE.safetensors")
     ] = None,
+    uncertainty: Annotated[
+        str | None,
+        typer.Option(
+            help="A second file: how far off each value may be, as the mean size of its error; 90 % lie within "
+            "2.3 times that.",
+            metavar="FILE",
+        ),
+    ] = None,
     tile: Annotated[int | None, typer.Option(help="Side of a tile in input pixels.", metavar="N")] = None,
     memory: options.Memory = "1GiB",
     threads: options.Threads = 0,
@@ -87,8 +95,7 @@ def command(
     """Make a cube SCALE times sharper, in the same place, with the same bands, units and no-data."""
     _limit_threads()
     from hypersharp.io import WriteOptions
-    from hypersharp.io.writing import check_target
-    from hypersharp.pipeline import Save, Tiling, Using, prepare, write_prepared
+    from hypersharp.pipeline import Save, Tiling, Using, check_outputs, prepare, write_prepared
 
     started = time.perf_counter()
     factor = options.parse_scale(scale)
@@ -105,7 +112,7 @@ def command(
         window=window,
         bands=bands,
     )
-    check_target(Path(output), cube, overwrite=overwrite or dry_run)
+    check_outputs(output, cube, Save(overwrite=overwrite or dry_run, uncertainty=uncertainty))
     adapting = None
     if adapt is not None or save_adapted is not None:
         adapting = _adapting(
@@ -128,12 +135,12 @@ def command(
         )
         if ready.note:
             print(f"hypersharp: {ready.note}", file=sys.stderr)
-        facts = _facts(ready, how, source, output, consistency) | {"adapted": found}
+        facts = _facts(ready, how, source, output, consistency) | {"adapted": found, "uncertainty": uncertainty}
         if dry_run:
             _tell(facts, as_json)
             return
         with options.progress_bar("sharpening", quiet=as_json) as progress:
-            write_prepared(ready, output, save=Save(how, overwrite, progress), tiling=tiling)
+            write_prepared(ready, output, save=Save(how, overwrite, progress, uncertainty), tiling=tiling)
     facts["seconds"] = round(time.perf_counter() - started, 3)
     if as_json:
         _tell(facts, as_json)
@@ -143,6 +150,8 @@ def command(
         if found is not None and found["kept"]:
             print(f"{output}: {found['note']}")
         print(f"{output}: {facts['output_shape'][0]} bands, {rows} x {cols} pixels; degradation {psf}")
+        if uncertainty is not None:
+            print(f"{uncertainty}: expected size of the error of each value, in its units")
 
 
 def _limit_threads() -> None:
@@ -304,6 +313,8 @@ def _tell(facts: dict[str, Any], as_json: bool) -> None:
         "memory": f"about {options.human_bytes(facts['memory_bytes'])}",
         "output": f"{facts['output']}, {options.human_bytes(facts['output_bytes'])} before compression",
     }
+    if facts["uncertainty"]:
+        lines["uncertainty"] = f"{facts['uncertainty']}, float32"
     if facts["axes"]:
         lines["axes"] = facts["axes"]
     for name, text in lines.items():

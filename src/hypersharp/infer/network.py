@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hypersharp.cube import Bands, Source, normalise
 from hypersharp.errors import UsageError
 from hypersharp.infer import subspace
+from hypersharp.infer.between import Reduced
 from hypersharp.infer.blend import Blended
 from hypersharp.infer.conditions import conditions_of
 from hypersharp.infer.fit import SceneFit
@@ -71,7 +72,14 @@ class SomeBands:
 
 
 def method_for(
-    session: Session, lr: Source, bands: Bands, scene: SceneFit, *, operator: Separable, tile: int
+    session: Session,
+    lr: Source,
+    bands: Bands,
+    scene: SceneFit,
+    *,
+    operator: Separable,
+    tile: int,
+    reduce: bool = False,
 ) -> Method:
     """Make a network ready for one LR scene.
 
@@ -82,6 +90,7 @@ def method_for(
         scene: what was fitted on it.
         operator: the declared degradation, HR to LR.
         tile: side of the windows of a network without finite halo, without their context, in LR pixels.
+        reduce: whether a network on eigenimages may be for a larger scale; its images are reduced then.
 
     Raises:
         UsageError: the network is for another scale, for other bands, or takes an MSI besides.
@@ -89,7 +98,8 @@ def method_for(
     card, scale = session.card, operator.shape_in[0] // operator.shape_out[0]
     if card.msi_bands is not None:
         raise UsageError(f"{session.name} fuses a cube with an MSI; give it both: hypersharp fuse CUBE MSI OUT --model")
-    if card.scale != scale:
+    larger = reduce and card.domain == "subspace" and card.scale > scale
+    if card.scale != scale and not larger:
         raise UsageError(f"{session.name} was made for scale {card.scale}, got scale {scale}; choose another")
     bicubic = Bicubic.of(lr.shape[1:], scale)
     method: Method
@@ -100,8 +110,9 @@ def method_for(
         noise[scene.dead] = np.nan
         fitted = subspace.fit([(values, valid) for _, values, valid in scene.windows], noise, count=card.bands)
         told = conditions_of(operator, noise, fitted.project) if card.described else None
-        images = subspace.Eigenimages(session, fitted, bicubic, scale, card.multiple_of, told)
-        return mixture(images, lr, scale=scale, tile=tile)
+        own = Bicubic.of(lr.shape[1:], card.scale) if larger else bicubic
+        images = subspace.Eigenimages(session, fitted, own, card.scale, card.multiple_of, told)
+        return mixture(Reduced.of(images, scale) if larger else images, fitted.basis, bicubic, lr, tile=tile)
     index = match_bands(session, bands)
     pieces = [(values, valid) for _, values, valid in scene.windows]
     if index is not None:
@@ -113,9 +124,18 @@ def method_for(
     return bounded(method, lr, scale=scale, tile=tile)
 
 
-def mixture(images: subspace.Eigenimages, lr: Source, *, scale: int, tile: int) -> Mixture:
-    """Eigenimages in tiles of their own that are kept while neighbours need them; see `bounded` for the arguments."""
-    pixel = images.subspace.basis.shape[1] * scale**2 * 4
+def mixture(images: Images, basis: NDArray[np.float64], bicubic: Bicubic, lr: Source, *, tile: int) -> Mixture:
+    """Images of a scene in tiles of their own, which are kept while their neighbours need them.
+
+    Args:
+        images: of the scene.
+        basis: `(C, K)` the share of each band in each.
+        bicubic: what they are added to.
+        lr: values of the scene.
+        tile: as for `bounded`.
+    """
+    scale = bicubic.operator.shape_out[0] // bicubic.operator.shape_in[0]
+    pixel = basis.shape[1] * scale**2 * 4
     if images.halo is None:
         kept = bounded(images, lr, scale=scale, tile=tile)
         assert isinstance(kept, Blended)
@@ -127,7 +147,7 @@ def mixture(images: subspace.Eigenimages, lr: Source, *, scale: int, tile: int) 
         kept = Blended(images, lr, tiles, overlap=0, keep=keep)
     core, window = (rows * cols for rows, cols in (kept.plan.core, kept.plan.window))
     held = kept.keep * core * pixel + window * _ACTIVATION_BYTES
-    return Mixture(kept, images.subspace.basis, images.bicubic, held)
+    return Mixture(kept, basis, bicubic, held)
 
 
 def bounded(method: M, lr: Source, *, scale: int, tile: int) -> M | Blended:

@@ -1,25 +1,27 @@
 """How far off a sharpened value may be: a Laplace scale b for every pixel and band, from the LR scene alone.
 
-What a sharper image adds is where the LR scene is rough: at edges and in texture, that is, and in proportion to them. So
-b is a sum of local roughness, of the roughness of all bands at the place, and of noise, each with a weight that was
-fitted once by Laplace's likelihood on scenes with a known truth (`benchmarks/uncertainty.py`), and a factor for the blur
-and for how fine the scene's structure is. Every term is proportional to the values, so b is in their units whatever
-these are. Made at LR and enlarged bilinearly: it costs a fraction of sharpening, needs no sharpened value, and a tile
-needs three pixels around it. Of an error with density exp(-|e|/b)/2b the mean size is b, and 90 % lie within 2.303·b.
+What a sharper image adds is where the LR scene is rough, at edges and in texture, and in proportion to that. So b is a
+sum of local roughness, of the roughness of all bands at the place, and of noise, each with a weight that was fitted
+once by Laplace's likelihood on scenes with a known truth (`benchmarks/uncertainty.py`), and a factor for the blur.
+Every term is proportional to the values, so b is in their units whatever these are. Made at LR and enlarged bilinearly,
+it costs a fraction of sharpening, needs no sharpened value, and a tile needs three pixels around it. Of an error with
+density exp(-|e|/b)/2b the mean size is b, and 90 % lie within 2.303·b.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hypersharp.cube import Source, all_valid, trivial_mask
+from hypersharp import _version
+from hypersharp.cube import Cube, Source, all_valid, trivial_mask
 from hypersharp.cube.source import BandIndex, Mask, Values
 from hypersharp.errors import NoDataError
 from hypersharp.infer.fill import fill_invalid
@@ -38,36 +40,42 @@ LEAST_SIDE = 4
 _GROUP_BYTES = 1 << 22
 _LAPLACIAN_NOISE, _STEP_NOISE = 1.25, 2.0  # variance of either map's values on white noise of unit variance
 _LEFT = 0.02  # of the roughness squared that stays where noise accounts for all of it
-_SMOOTHEST, _ROUGHEST = -1.5, 0.2  # decades are bounded to where there was training: ln of Laplacian over step
+_LEAST_CONFIDENCE = 1e-3
 _KEPT = 2  # regions
 
 
 @dataclass(frozen=True)
 class Law:
-    """Weights of the terms of b for one scale and kind of method; see `Fitted.terms` for what the terms are.
+    """Weights of the terms of b for one scale and kind of method.
 
     Attributes:
-        weights: of the terms, in their order.
-        blur: exponent of `s²·Σ k²`, k the kernel of the PSF: of a wide one, LR is smooth and hides more.
-        fineness: exponent of the ratio of Laplacian to step of a band.
+        even: of those that are the same all over a band, as `Fitted.even` has them.
+        uneven: of those that are not, as `Fitted.uneven` has them.
+        blur: exponent of `s²·Σ k²`, k the kernel of the PSF, in all but the noise: of a wide one, LR is smooth and
+            hides more.
     """
 
-    weights: tuple[float, ...]
+    even: tuple[float, float, float, float]
+    uneven: tuple[float, float, float, float]
     blur: float
-    fineness: float
 
 
 # python benchmarks/uncertainty.py --fit, on the train scenes of recipes/default/x4.toml alone.
 LAWS: dict[tuple[str, int], Law] = {
-    ("network", 4): Law((1.0, 0.1, 0.1, 0.02, 0.4, 0.1, 0.2, 0.1), 0.0, 0.0),
+    ("network", 2): Law((0.592, 0.798, 0.0, 0.0173), (0.248, 0.0397, 0.0724, 0.0), -0.637),
+    ("network", 4): Law((0.48, 0.798, 0.0, 0.0279), (0.313, 0.185, 0.16, 0.0), -0.506),
+    ("bicubic", 2): Law((0.599, 0.798, 0.0, 0.0159), (0.276, 0.0245, 0.0867, 0.0), -0.627),
+    ("bicubic", 3): Law((0.623, 0.798, 0.0, 0.0196), (0.436, 0.05, 0.0813, 0.0), -0.607),
+    ("bicubic", 4): Law((0.49, 0.798, 0.00707, 0.0265), (0.334, 0.152, 0.174, 0.0), -0.535),
+    ("bicubic", 8): Law((0.0982, 0.798, 0.137, 0.0187), (0.437, 0.363, 0.184, 0.0), -0.554),
 }
 
 
 def law_for(scale: int, *, network: bool) -> Law:
-    """The law of the nearest scale that was fitted, the larger one of two."""
+    """The law of the nearest scale that was fitted, the larger one of two; a network's where no other was."""
     kind = "network" if network else "bicubic"
-    known = [of for name, of in LAWS if name == kind]
-    return LAWS[kind, min(known, key=lambda of: (abs(of - scale), -of))]
+    held = [key for key in LAWS if key[0] == kind] or list(LAWS)
+    return LAWS[min(held, key=lambda key: (abs(key[1] - scale), -key[1]))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +87,7 @@ class Fitted:
         noise: `(C,)` standard deviation of each band's noise, 0 where it is not known.
         laplacian: `(C,)` root mean square of each band's Laplacian, noise included.
         step: `(C,)` that of the steps between neighbours.
+        spread: `(C,)` standard deviation of each band.
         passed: `Σ k²`, the part of white noise's variance that the PSF lets through.
         scale: HR pixels per LR pixel along a side.
     """
@@ -87,15 +96,11 @@ class Fitted:
     noise: NDArray[np.float64]
     laplacian: NDArray[np.float64]
     step: NDArray[np.float64]
+    spread: NDArray[np.float64]
     passed: float
     scale: int
 
-    @property
-    def drowned(self) -> NDArray[np.float64]:
-        """`(C,)` part of the Laplacian's power that is noise, 0 to 1."""
-        return np.minimum(_share(_LAPLACIAN_NOISE * self.noise**2, self.laplacian**2), 1.0)
-
-    @property
+    @cached_property
     def clean(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """`(C,)` Laplacian and step without their noise."""
         return (
@@ -103,33 +108,32 @@ class Fitted:
             _without(self.step**2, _STEP_NOISE * self.noise**2),
         )
 
-    @property
+    @cached_property
     def confidence(self) -> NDArray[np.float64]:
         """`(C,)` weights of the bands in what is common to them, sum 1; those with noise hardly count."""
-        weight = np.where(self.laplacian > 0, (1 - self.drowned) ** 2 + 1e-3, 0.0)
-        return weight / max(float(weight.sum()), 1e-300)
+        noisy = np.minimum(_share(_LAPLACIAN_NOISE * self.noise**2, self.laplacian**2), 1.0)
+        weight = np.where(self.laplacian > 0, (1 - noisy) ** 2 + _LEAST_CONFIDENCE, 0.0)
+        return np.asarray(weight / max(float(weight.sum()), 1e-300))
 
-    @property
-    def factor(self) -> NDArray[np.float64]:
-        """`(C,)` for the blur and the fineness of each band's structure."""
-        laplacian, step = self.clean
-        fineness = np.log(np.maximum(_share(laplacian, step), 1e-3))
-        blur = self.law.blur * np.log(self.passed * self.scale**2)
-        return np.exp(blur + self.law.fineness * np.clip(fineness, _SMOOTHEST, _ROUGHEST))
+    @cached_property
+    def blurred(self) -> float:
+        """Factor for the blur."""
+        return float((self.passed * self.scale**2) ** self.law.blur)
 
-    @property
+    @cached_property
     def even(self) -> NDArray[np.float64]:
-        """`(C, 4)` terms that are the same everywhere in a band.
+        """`(C, 4)` terms that are the same all over a band.
 
-        Its noise; the noise that HR must have had for what is left of it where a band holds nothing else; that noise
-        where it is less than the roughness; the roughness itself.
+        Its noise; the noise that HR has where the band holds nothing but noise, the PSF having averaged it; the same
+        where there is more in the band, bounded by its roughness; and that roughness.
         """
         rough, _ = self.clean
         sharper = self.noise / np.sqrt(self.passed)
+        buried = np.minimum(_share(self.noise**2, self.spread**2), 1.0)
         bounded = sharper * _share(rough, sharper + rough)
-        return np.stack([self.noise, self.drowned**2 * sharper, bounded, rough], axis=1)
+        return np.stack([self.noise, buried * sharper, bounded, self.blurred * rough], axis=1)
 
-    def terms(
+    def uneven(
         self, laplacian: Values, step: Values, common: tuple[Values, Values], bands: slice | NDArray[np.intp]
     ) -> list[Values]:
         """The terms that differ from place to place, `(C', h, w)` each, for the picked bands.
@@ -141,7 +145,8 @@ class Fitted:
             bands: which of the scene's.
 
         Returns:
-            The band's own Laplacian, that of all bands in its size, its own steps, and those of all bands.
+            The band's own Laplacian, that of all bands in its size, its own steps, and those of all bands; to be
+            multiplied by `blurred`.
         """
         noise2 = (self.noise[bands] ** 2).astype(laplacian.dtype)[:, None, None]
         rough, steep = (value[bands].astype(laplacian.dtype)[:, None, None] for value in self.clean)
@@ -171,28 +176,39 @@ def fit_uncertainty(scene: SceneFit, operator: Separable, law: Law) -> Fitted:
             "leave out the uncertainty"
         )
     kernel = sum(np.outer(y.weight[len(y.weight) // 2], x.weight[len(x.weight) // 2]) for y, x in operator.terms)
-    laplacian, step = _mean_squares(scene.windows)
+    laplacian, step, spread = _sizes(scene.windows)
     return Fitted(
         law,
         np.nan_to_num(scene.noise, posinf=0.0),
-        np.sqrt(laplacian),
-        np.sqrt(step),
+        laplacian,
+        step,
+        spread,
         float((np.asarray(kernel) ** 2).sum()),
         operator.shape_in[0] // operator.shape_out[0],
     )
 
 
-def _mean_squares(windows: list[Window]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """`(C,)` means over the valid pixels of a sample: of the squared Laplacian, and of the squared steps."""
-    sums, count = np.zeros((2, len(windows[0][1]))), np.zeros(len(windows[0][1]))
+def described(cube: Cube) -> Cube:
+    """A cube of b that says so, in the names of its bands, its description and its history."""
+    names = tuple(f"expected error of {cube.bands.label(band)}" for band in range(len(cube.bands)))
+    about = f"Laplace scale b: expected absolute error; 90 % interval is the sharpened value ± {NINETY} b"
+    told = replace(cube, bands=replace(cube.bands, name=names), attrs={**cube.attrs, "description": about})
+    return told.with_history(f"hypersharp {_version.__version__} uncertainty: {about}; of the file beside this one")
+
+
+def _sizes(windows: list[Window]) -> NDArray[np.float64]:
+    """`(3, C)` over the valid pixels of a sample: root mean square of the Laplacian and of the steps, and spread."""
+    sums, count = np.zeros((4, len(windows[0][1]))), np.zeros(len(windows[0][1]))
+    middle = [float(plane[known].mean()) if known.any() else 0.0 for plane, known in zip(*windows[0][1:], strict=True)]
     for _, values, valid in windows:
         filled = fill_invalid(values.copy(), valid, HALO)
         for band, plane in enumerate(filled):
-            known = valid[band]
-            for which, found in enumerate(_roughness(plane[None].astype(np.float64))):
+            known, away = valid[band], plane[None].astype(np.float64) - middle[band]
+            for which, found in enumerate((*_roughness(away), away * away, away)):
                 sums[which, band] += found[0][known].sum()
             count[band] += known.sum()
-    return sums[0] / np.maximum(count, 1), sums[1] / np.maximum(count, 1)
+    laplacian, step, power, mean = sums / np.maximum(count, 1)
+    return np.sqrt([laplacian, step, np.maximum(power - mean**2, 0.0)])
 
 
 def _roughness(lr: Values) -> tuple[Values, Values]:
@@ -286,7 +302,7 @@ class ErrorScale:
         return max(1, _GROUP_BYTES // (rows * cols * self.dtype.itemsize)), rows, cols
 
     def read(self, bands: BandIndex, rows: slice, cols: slice) -> tuple[Values, Mask]:
-        """b and valid mask of an HR window; see `Source.read`."""
+        """Values of b and valid mask of an HR window; see `Source.read`."""
         count, height, width = self.shape
         (r0, r1, _), (c0, c1, _) = rows.indices(height), cols.indices(width)
         pick: slice | NDArray[np.intp] = bands if isinstance(bands, slice) else np.arange(count)[list(bands)]
@@ -310,15 +326,12 @@ class ErrorScale:
         """`(C', h, w)` b of the picked bands at LR."""
         lr, fitted = ready.lr[pick], self.fitted
         laplacian, step = _roughness(lr)
-        weights = fitted.law.weights
-        even = (fitted.even[pick] @ np.array(weights[:4])).astype(lr.dtype)
-        b = np.broadcast_to(even[:, None, None], lr.shape).copy()
-        for weight, term in zip(
-            weights[4:], fitted.terms(_smooth(laplacian), step, ready.common, pick), strict=True
-        ):
+        even = (fitted.even[pick] @ np.array(fitted.law.even)).astype(lr.dtype)
+        b: Values = np.broadcast_to(even[:, None, None], lr.shape).copy()
+        terms = fitted.uneven(_smooth(laplacian), step, ready.common, pick)
+        for weight, term in zip(fitted.law.uneven, terms, strict=True):
             if weight:
-                b += lr.dtype.type(weight) * term
-        b *= fitted.factor[pick].astype(lr.dtype)[:, None, None]
+                b += lr.dtype.type(weight * fitted.blurred) * term
         return b
 
     def _ready(self, hr_rows: Span, hr_cols: Span) -> _Ready:

@@ -134,7 +134,7 @@ def write_cube(
     storage = choose_storage(cube, options.dtype, value_range=value_range)
     final = replace(cube, storage=storage)
     _check_space(target.parent, final, options.compress)
-    with _scratch(target) as folder:
+    with scratch(target) as folder:
         try:
             sink = writer.create(folder, target.name, final, options)
             try:
@@ -147,7 +147,7 @@ def write_cube(
                 raise
         except OSError as error:
             raise WriteError(f"{target.name}: writing failed ({error.strerror or error}); nothing was left") from None
-        _put_in_place(folder, target.parent, names, writer.beside(target.name))
+        put_in_place(folder, target.parent, names, writer.beside(target.name))
     if clipped:
         warnings.warn(
             f"{target.name}: {clipped} values lay outside of the range of {storage.dtype} and were clipped to it",
@@ -258,7 +258,7 @@ def _check_space(folder: Path, cube: Cube, compress: str) -> None:
 
 
 @contextmanager
-def _scratch(target: Path) -> Iterator[Path]:
+def scratch(target: Path) -> Iterator[Path]:
     """A hidden folder beside the target, gone afterwards; what killed runs left behind is removed first."""
     prefix = f".{target.name}.part-"
     for old in target.parent.glob(f"{_glob_escape(prefix)}*"):
@@ -292,7 +292,7 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _put_in_place(folder: Path, parent: Path, names: list[str], beside: list[str]) -> None:
+def put_in_place(folder: Path, parent: Path, names: list[str], beside: list[str]) -> None:
     """Rename the finished files. The last one is what makes the output openable, so an older one goes first.
 
     What lies beside a file that is replaced (statistics, a mask, overviews) would speak of the old one.

@@ -163,6 +163,28 @@ def enlarge_bicubic(n_lr: int, scale: int) -> Axis:
     return Axis(n_lr, n_lr * scale, _mirror(left[:, None] + steps, n_lr), weight)
 
 
+def reduce_bicubic(n_in: int, n_out: int) -> Axis:
+    """Antialiased bicubic resizing to fewer pixels by any ratio, as MATLAB's `imresize` (Keys' cubic, a = -0.5).
+
+    Args:
+        n_in: size in pixels.
+        n_out: size of the result, not larger.
+
+    Raises:
+        UsageError: where the sizes do not fit.
+    """
+    check_size(n_in)
+    check_size(n_out)
+    if n_out > n_in:
+        raise UsageError(f"expected at most {n_in} pixels, got {n_out}")
+    ratio = n_in / n_out
+    centre = (np.arange(n_out) + 0.5) * ratio - 0.5
+    reach = int(np.ceil(_KEYS_REACH * ratio))
+    index = np.floor(centre).astype(np.int64)[:, None] + np.arange(1 - reach, 1 + reach)
+    weight = _keys((centre[:, None] - index) / ratio)
+    return Axis(n_in, n_out, _mirror(index, n_in), weight / weight.sum(axis=1, keepdims=True))
+
+
 def shrink_kernel(n_hr: int, scale: int, *, taps: NDArray[np.float64], offset: int | None = None) -> Axis:
     """Blur with any sampled kernel and keep one value per block of `scale` pixels.
 

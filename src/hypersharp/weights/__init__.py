@@ -16,6 +16,12 @@ def shipped(scale: int) -> Path | None:
     return path if path.is_file() else None
 
 
+def serving(scale: int) -> Path | None:
+    """The default network that serves a scale: its own, else the next larger one, whose images are reduced."""
+    larger = [own for own in shipped_scales() if own >= scale]
+    return shipped(larger[0]) if larger else None
+
+
 def shipped_scales() -> list[int]:
     """Scales that have a default network."""
     return sorted(int(path.stem[1:]) for path in _FOLDER.glob("x*.onnx"))
