@@ -17,14 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hypersharp.bench.rows import BICUBIC, Finished, Row, read_run, rows_of
-from hypersharp.bench.tables import _TITLES as TITLES
 from hypersharp.bench.tables import as_csv, markdown
 from hypersharp.errors import HypersharpError, UsageError
 from hypersharp.figures.curves import Curve, Panel, draw_curves
 from hypersharp.train.config import RunConfig, load_config
 from hypersharp.train.loop import train
 
-DRAWN = ("mpsnr_db", "sam_deg")
+DRAWN = {"mpsnr_db": "MPSNR (dB)", "sam_deg": "SAM (°)"}
 GROUP = "validation"
 
 
@@ -121,17 +120,16 @@ def draw(rows: Sequence[Row], names: Sequence[str], shares: Sequence[float], pat
     """Metrics over the share, without and with consistency, beside bicubic."""
     known = {(row.name, row.consistency): row for row in rows}
     panels = []
-    for metric in DRAWN:
+    for metric, label in DRAWN.items():
         base = known[BICUBIC, False].mean(GROUP, metric)
         curves = [Curve.of(BICUBIC, shares, [base] * len(shares))]
         for name in names:
             for follow in (False, True):
                 values = [known[f"{name}, {share:g} %", follow].mean(GROUP, metric) for share in shares]
                 curves.append(Curve.of(name + " + consistency" * follow, shares, values, strong=not follow))
-        panels.append(Panel(TITLES[metric], tuple(curves)))
-    draw_curves(
-        panels, path, title="Data efficiency, mean over the validation scenes", x_label="share of the ground (%)"
-    )
+        panels.append(Panel(label, tuple(curves)))
+    title = "Data efficiency, mean over the validation scenes"
+    draw_curves(panels, path, title=title, x_label="share of the ground (%)")
 
 
 if __name__ == "__main__":

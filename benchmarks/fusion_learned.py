@@ -4,8 +4,8 @@ A pair is made of each scene as recipes make theirs for validation: the recipe's
 cube's noise is that of `--snr`, where `inf` is none; the MSI's is the middle of the recipe's range. `clean` is a pair
 without noise on either. A pair goes through what `hypersharp.fuse` does, fits and calibration included: `--calibration
 blind` is told nothing, `stated` the PSF, and the response where the scene says its wavelengths. Scores are means over
-the scenes, after the protocol `ours`; seconds are medians over scenes and noise of the whole call, the file of weights
-read, and only compare within one run. MACs are true ones for an LR cube of 64 x 64 pixels, a result of 256 x 256 at x4.
+the scenes, after the protocol `ours`; seconds are medians over them of the whole call, the file of weights read, and
+only compare within one run. MACs are true ones for an LR cube of 64 x 64 pixels, a result of 256 x 256 at x4.
 
 `python benchmarks/fusion_learned.py --checkpoints student=runs/csakd_student/best.safetensors --out runs/fusion`
 prints a Markdown table for each noise, and leaves `scores.csv`, with each scene, and `robustness.png` in the folder.
@@ -26,7 +26,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hypersharp.bench.tables import _TITLES as TITLES
 from hypersharp.cube import Bands, Cube
 from hypersharp.data.scenes import Scene, find_scenes, load_scene
 from hypersharp.degrade.psf import parse_psf
@@ -41,7 +40,8 @@ from hypersharp.train.config import DataConfig, load_config
 from hypersharp.train.pairs import observe, response_of
 
 METHODS = ("exp", "gsa", "sfim", "glp", "fuse", "cnmf", "hysure", "cstf", "auto")
-METRICS = ("mpsnr_db", "mssim", "sam_deg", "ergas")
+TITLES = {"mpsnr_db": "MPSNR (dB)", "mssim": "MSSIM", "sam_deg": "SAM (°)", "ergas": "ERGAS"}
+METRICS = tuple(TITLES)
 DRAWN = ("mpsnr_db", "sam_deg")  # as the CSAKD paper draws its robustness
 _LOWER_IS_BETTER = ("sam_deg", "ergas")
 _RECIPE = Path(__file__).parents[1] / "recipes" / "fusion" / "csakd_student.toml"
@@ -57,6 +57,7 @@ class Case:
 
     @property
     def title(self) -> str:
+        """What stands above its table."""
         cube, msi = ("no noise" if math.isinf(v) else f"SNR {v:g} dB" for v in (self.cube_db, self.msi_db))
         return "Clean: no noise on either" if cube == msi == "no noise" else f"Noisy: cube {cube}, MSI {msi}"
 
@@ -117,9 +118,7 @@ def compare(given: argparse.Namespace) -> None:
     """Everything, as the arguments ask for it."""
     data = load_config(given.recipe).data
     if data.msi is None:
-        raise UsageError(
-            f"{given.recipe} trains a network that sharpens a cube alone; name one with a table [data.msi]"
-        )
+        raise UsageError(f"{given.recipe} has no table [data.msi] and fuses nothing; name a recipe that fuses")
     cases = cases_of(given.snr, sum(data.msi.snr_db) / 2)
     methods = [Way(name) for name in split(given.methods)]
     ways = methods + [network(text) for text in split(given.checkpoints)]
@@ -137,9 +136,7 @@ def compare(given: argparse.Namespace) -> None:
             made = pair(scene, data, case)
             for way in ways:
                 found.append(outcome(made, way, case, data, given))
-                print(
-                    f"  {case.cube_db:g} dB, {scene.name}, {way.name}: {found[-1].words}", file=sys.stderr, flush=True
-                )
+                print(f"  {case.cube_db:g} dB, {scene.name}, {way.name}: {found[-1].words}", file=sys.stderr)
         print(f"\n**{case.title}**\n\n{markdown(found, case, ways)}", flush=True)
     if given.out:
         write(found, ways, Path(given.out))
@@ -155,13 +152,13 @@ def cases_of(text: str, msi_db: float) -> list[Case]:
     Raises:
         UsageError: a part is neither a number nor `clean`.
     """
-    cases = []
+    cases: dict[Case, None] = {}
     for part in split(text):
         try:
-            cases.append(Case(math.inf, math.inf) if part == "clean" else Case(float(part), msi_db))
+            cases[Case(math.inf, math.inf) if part == "clean" else Case(float(part), msi_db)] = None
         except ValueError:
             raise UsageError(f"--snr takes decibels, inf or clean with commas between, got {part!r}") from None
-    return cases
+    return list(cases)
 
 
 def network(text: str) -> Way:
@@ -242,7 +239,7 @@ def mean(found: Sequence[Outcome], case: Case, way: str, metric: str) -> float:
 
 def markdown(found: Sequence[Outcome], case: Case, ways: Sequence[Way]) -> str:
     """A table of all ways, the best of each metric bold, and what is to be said about them."""
-    columns = {}
+    columns, here = {}, [one for one in found if one.case == case]
     for metric in METRICS:
         values = [mean(found, case, way.name, metric) for way in ways]
         shown = ["-" if math.isnan(value) else f"{value:.4f}" for value in values]
@@ -253,10 +250,9 @@ def markdown(found: Sequence[Outcome], case: Case, ways: Sequence[Way]) -> str:
     lines = [[*head, "Params (M)", "MACs (G)", "s"], ["---", *["---:"] * (len(head) + 2)]]
     for row, way in enumerate(ways):
         cost = ["-" if v is None else format(v / unit, ".3f") for v, unit in ((way.parameters, 1e6), (way.macs, 1e9))]
-        seconds = [one.seconds for one in found if one.way == way.name and not math.isnan(one.seconds)]
+        seconds = [one.seconds for one in here if one.way == way.name and not math.isnan(one.seconds)]
         spent = f"{statistics.median(seconds):.2f}" if seconds else "-"
         lines.append([way.name, *(columns[metric][row] for metric in METRICS), *cost, spent])
-    here = [one for one in found if one.case == case]
     notes = [f"- {one.scene}: auto took {one.words}" for one in here if one.way == "auto" and one.scores != _NOTHING]
     notes += [f"- {one.scene}: {one.way} {one.words}" for one in here if math.isnan(one.seconds)]
     return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", *notes]).rstrip()

@@ -18,6 +18,7 @@ from hypersharp.errors import UsageError
 from hypersharp.operators import Separable
 
 TRANSFORMS = {"none": 1, "rotations": 4, "all": 8}
+_GROUND = 23  # stream of the random numbers that choose a share of the ground
 _SMOOTH = 5  # knots of the curve of gains over the bands
 
 
@@ -67,6 +68,7 @@ class Patches:
         seed: int = 0,
         degrade: Separable | None = None,
         gain: float = 0.0,
+        share: float = 1.0,
     ) -> None:
         """Find the places.
 
@@ -80,6 +82,7 @@ class Patches:
             seed: of order, places and turns.
             degrade: from an HR patch to LR; None to cut LR patches from the LR scene.
             gain: spread of the gains that the bands of each patch are given, as in `draw_gains`; 0 for none.
+            share: of the ground that patches are cut from; what a smaller share holds a larger one of this seed does.
 
         Raises:
             UsageError: a scene is smaller than a patch, or no patch is free of invalid pixels.
@@ -89,6 +92,8 @@ class Patches:
         self.gain = gain
         found = [self._places(at, pair, stride or scale) for at, pair in enumerate(self.pairs)]
         self.places: NDArray[np.int64] = np.concatenate(found)  # (places, 3): scene, row, column in HR pixels
+        if share < 1:
+            self.places = self.places[self._on(share, stride or scale)]
 
     def _places(self, at: int, pair: Pair, step: int) -> NDArray[np.int64]:
         height, width = pair.hr.shape[1:]
@@ -105,6 +110,27 @@ class Patches:
         if not row.size:
             raise UsageError(f"{pair.name}: every patch of {self.patch} holds an invalid pixel; take smaller patches")
         return np.stack([np.full(row.size, at), rows[row], cols[col]], axis=1)
+
+    def _on(self, share: float, step: int) -> NDArray[np.bool_]:
+        """`(places,)` which of them lie on a share of the ground.
+
+        Places overlap, and a scene that is varied is there many times, so of a share of the places nearly all of the
+        ground would be left. It is cut into blocks of a patch, as the papers cut theirs into tiles, and some of all of
+        them are kept: the same of each instance of a scene, which is named after it, a `#` and a number between.
+        """
+        side = -(-self.patch // step) * step  # so that a place lies in every block
+        grounds = [(pair.name.partition("#")[0], *pair.hr.shape[1:]) for pair in self.pairs]
+        number = {ground: at for at, ground in enumerate(sorted(set(grounds)))}
+        counts = np.array([[max(1, n // side) for n in ground[1:]] for ground in grounds])  # a rest joins the last
+        first_of = np.array([number[ground] for ground in grounds]) * int(counts.prod(axis=1).max())
+        at, corner = self.places[:, 0], self.places[:, 1:]
+        ends = [np.minimum(end // side, counts[at] - 1) for end in (corner, corner + self.patch - 1)]
+        touched = np.stack([first_of[at] + r[:, 0] * counts[at, 1] + c[:, 1] for r in ends for c in ends], axis=1)
+        blocks = np.unique(touched[(ends[0] == ends[1]).all(axis=1), 0])
+        if not blocks.size:
+            raise UsageError(f"every block of {side} pixels holds an invalid one; take smaller patches")
+        order = np.random.default_rng([self.seed, _GROUND]).permutation(blocks)
+        return np.asarray(np.isin(touched, order[: max(1, round(share * blocks.size))]).all(axis=1))
 
     def __len__(self) -> int:
         """Patches per epoch."""
