@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -13,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hypersharp.errors import FileFormatError
+from hypersharp.errors import FileFormatError, UsageError
 from hypersharp.train.config import load_config
 from hypersharp.train.loop import train
 
@@ -88,3 +89,16 @@ def test_a_damaged_state_is_said(recipe, tmp_path):
     (tmp_path / "run" / "last.state").write_bytes(b"PK nothing")
     with pytest.raises(FileFormatError, match="not the state of a run"):
         train(config, tmp_path / "run", resume=True, quiet=True)
+
+
+def test_a_state_from_before_a_setting_was_there_is_that_of_its_default(recipe, tmp_path):
+    config = load_config(recipe, [*CHANGES, "train.epochs=1"])
+    first = train(config, tmp_path / "run", quiet=True)
+    state = torch.load(tmp_path / "run/last.state", weights_only=True)
+    told = json.loads(state["settings"])
+    assert told["data"].pop("share") == 1.0
+    torch.save({**state, "settings": json.dumps(told)}, tmp_path / "run/last.state")
+    again = train(config, tmp_path / "run", resume=True, quiet=True)
+    assert again.steps == first.steps
+    with pytest.raises(UsageError, match="another recipe"):
+        train(load_config(recipe, [*CHANGES, "train.epochs=1", "data.share=0.5"]), tmp_path / "run", resume=True)

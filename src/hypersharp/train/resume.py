@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from hypersharp.errors import FileFormatError, UsageError
 from hypersharp.train.checkpoint import save_state
+from hypersharp.train.config import RunConfig
 
 STATE = "last.state"
 
@@ -50,6 +52,14 @@ def store(folder: Path, progress: Progress, parts: dict[str, Any], settings: str
     save_state(folder / STATE, {"progress": asdict(progress), "random": random, "settings": settings, **parts})
 
 
+def _recipe(text: str) -> RunConfig | str:
+    """What a text says; a setting that is younger than it has its default there."""
+    try:
+        return RunConfig.model_validate_json(text)
+    except ValidationError:
+        return text
+
+
 def restore(folder: Path, settings: str, device: torch.device) -> tuple[Progress, dict[str, Any]] | None:
     """The state of a run and its random numbers; None where there is none yet.
 
@@ -67,7 +77,7 @@ def restore(folder: Path, settings: str, device: torch.device) -> tuple[Progress
     except Exception as error:  # zip, pickle and torch raise many kinds
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FileFormatError(f"{path}: not the state of a run ({first}); start the run anew") from None
-    if said != settings:
+    if _recipe(said) != _recipe(settings):
         raise UsageError(f"{path} is the state of another recipe; resume with the one it began with, or start anew")
     torch.set_rng_state(random["cpu"].cpu())
     if "cuda" in random and torch.cuda.is_available():
