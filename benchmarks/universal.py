@@ -39,6 +39,7 @@ CASES = (
     ("bicubic", 4, 35.0),
     ("bicubic", 3, None),
     ("bicubic", 8, None),
+    *(("mtf:0.3", scale, None) for scale in (3, 5, 6, 7, 8)),
 )
 _REPEATS = 5
 
