@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from hypersharp.cube import Cube
 from hypersharp.degrade.psf import parse_psf
+from hypersharp.errors import NoDataError
 from hypersharp.metrics import evaluate_arrays, get_protocol
 from hypersharp.pipeline import Using, prepare
 
@@ -114,7 +115,12 @@ def simulated(path: Path, psf: str, scale: int, snr_db: float | None) -> tuple[N
 
 
 def sharpened(cube: Cube, row: Row, psf: str, scale: int) -> NDArray[np.floating]:
-    ready = prepare(cube, scale=scale, method=row.method, degradation=psf, consistency=row.consistency, using=row.using)
+    try:
+        ready = prepare(
+            cube, scale=scale, method=row.method, degradation=psf, consistency=row.consistency, using=row.using
+        )
+    except NoDataError:  # too few pixels for eigenimages: then sharpening does without
+        ready = prepare(cube, scale=scale, method="bicubic", degradation=psf, consistency=row.consistency)
     return ready.cube.read()[0]
 
 

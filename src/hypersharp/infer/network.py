@@ -140,7 +140,7 @@ def mixture(images: Images, basis: NDArray[np.float64], bicubic: Bicubic, lr: So
         kept = bounded(images, lr, scale=scale, tile=tile)
         assert isinstance(kept, Blended)
     else:
-        side = next(side for side in (256, 128, 64, 32) if side**2 * pixel <= _TILE_BYTES)
+        side = next((side for side in (256, 128, 64) if side**2 * pixel <= _TILE_BYTES), 32)
         tiles = plan(lr.shape[1:], tile=side, halo=images.halo, scale=scale, multiple_of=images.multiple_of)
         fitting = _KEPT_BYTES // (tiles.core[0] * tiles.core[1] * pixel)
         keep = min(len(tiles), max(4, min(2 * len(tiles.col_spans) + 2, fitting)))
