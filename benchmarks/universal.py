@@ -1,10 +1,11 @@
 """What the weights that come with the package are worth on scenes they were never trained on, beside doing without.
 
 Each scene under HYPERSHARP_DATA that no recipe trains on is degraded with a known PSF, white noise of a stated SNR is
-added to every band, and it is sharpened as a user would. Rows: bicubic; bicubic + consistency; the default network; and
-with `--ensemble` that on eight turns. Scores after the protocol `lkca` (all divided by the scene's maximum, peak 1),
-constant bands left out; gains are in dB of MPSNR, changes of SAM in per cent, a negative one being better. Degradations
-and noise levels are never averaged together. Seconds are medians of interleaved repeats in this run.
+added to every band, and it is sharpened as a user would. Rows: bicubic; bicubic + consistency; the default network;
+and with `--ensemble` that on eight turns; and with `--models` other checkpoints, at their own scale. Scores after the
+protocol `lkca` (all divided by the scene's maximum, peak 1), constant bands left out; gains are in dB of MPSNR,
+changes of SAM in per cent, a negative one being better. Degradations and noise levels are never averaged together.
+Seconds are medians of interleaved repeats in this run.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from hypersharp.cube import Cube
 from hypersharp.degrade.psf import parse_psf
 from hypersharp.errors import NoDataError
+from hypersharp.infer.torch_session import read_card
 from hypersharp.metrics import evaluate_arrays, get_protocol
 from hypersharp.pipeline import Using, prepare
 
@@ -53,6 +55,7 @@ class Row:
     method: str
     consistency: str
     using: Using = Using(force=True)  # noqa: RUF009  frozen
+    model: Path | None = None
 
 
 ROWS = (
@@ -66,6 +69,7 @@ ENSEMBLE = Row("default, ensemble", "default", "noise", Using(ensemble=True, for
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ensemble", action="store_true", help="also on eight turns of each scene")
+    parser.add_argument("--models", default="", help="NAME=CHECKPOINT,… of networks on eigenimages, beside it")
     parser.add_argument("--scale", type=int, default=None, help="only this one")
     given = parser.parse_args()
     folder = os.environ.get("HYPERSHARP_DATA")
@@ -73,12 +77,19 @@ def main() -> None:
         print("skipped: HYPERSHARP_DATA is not set, no real scenes here")
         return
     rows = [*ROWS, ENSEMBLE] if given.ensemble else list(ROWS)
+    for text in filter(None, given.models.split(",")):
+        name, _, path = text.partition("=")
+        rows.append(Row(name, "default", "noise", model=Path(path)))
     for psf, scale, snr_db in CASES:
         if given.scale in (None, scale):
             print(f"\nx{scale}, {psf}, {'no noise added' if snr_db is None else f'SNR {snr_db:g} dB'}")
-            compare(Path(folder, "scenes"), rows, psf, scale, snr_db)
+            compare(Path(folder, "scenes"), [row for row in rows if fits(row, scale)], psf, scale, snr_db)
     print()
-    speed(rows)
+    speed([row for row in rows if fits(row, 4)])
+
+
+def fits(row: Row, scale: int) -> bool:
+    return row.model is None or read_card(row.model).scale == scale
 
 
 def compare(folder: Path, rows: list[Row], psf: str, scale: int, snr_db: float | None) -> None:
@@ -117,7 +128,13 @@ def simulated(path: Path, psf: str, scale: int, snr_db: float | None) -> tuple[N
 def sharpened(cube: Cube, row: Row, psf: str, scale: int) -> NDArray[np.floating]:
     try:
         ready = prepare(
-            cube, scale=scale, method=row.method, degradation=psf, consistency=row.consistency, using=row.using
+            cube,
+            scale=scale,
+            method=row.method,
+            model=row.model,
+            degradation=psf,
+            consistency=row.consistency,
+            using=row.using,
         )
     except NoDataError:  # too few pixels for eigenimages: then sharpening does without
         ready = prepare(cube, scale=scale, method="bicubic", degradation=psf, consistency=row.consistency)
