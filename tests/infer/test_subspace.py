@@ -142,3 +142,13 @@ def test_what_the_network_adds_goes_along_the_basis():
     added = one(values, (0, 0), (0, 60), (0, 52)) - plain
     wanted = (fit.basis.sum(axis=1) * 0.5)[:, None, None]
     assert np.abs(added - wanted).max() < 1e-3 * np.abs(plain).max()
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_components_that_hold_no_more_than_noise_are_left_to_bicubic(rank):
+    """Noise of known size on a scene of few materials: as many eigenimages as materials, never the noise's own."""
+    draw = np.random.default_rng(rank)
+    maps = draw.normal(size=(rank, 40, 40))
+    scene = 100 + np.tensordot(draw.normal(size=(20, rank)), maps, 1) * 10 + draw.normal(size=(20, 40, 40))
+    fitted = subspace.fit([(scene, np.ones(scene.shape, bool))], np.ones(20), count=6)
+    assert int((fitted.spread() > 0).sum()) == rank

@@ -65,7 +65,7 @@ def fit(windows: Sequence[tuple[Floats, NDArray[np.bool_]]], noise: NDArray[np.f
     Args:
         windows: `(values (C, h, w), valid (C, h, w))` pieces of the LR scene; never of HR.
         noise: `(C,)` standard deviation of each band's noise; NaN for bands that the basis leaves to bicubic.
-        count: `K`.
+        count: `K`, the most; components that hold no more than noise are left to bicubic.
 
     Raises:
         NoDataError: no pixel is valid in all bands that count.
@@ -88,7 +88,10 @@ def fit(windows: Sequence[tuple[Floats, NDArray[np.bool_]]], noise: NDArray[np.f
     scaled = away * white[:, None]
     values, vectors = np.linalg.eigh(scaled @ scaled.T / pixels.shape[1])
     order = np.argsort(values)[::-1][:count]
-    order = order[values[order] > _NOTHING * max(values.max(), 1e-300)]
+    # Noise has variance 1 here, its strongest component of few pixels more (Marchenko and Pastur, 1967).
+    least = max((1 + (alive.sum() / pixels.shape[1]) ** 0.5) ** 2, _NOTHING * float(values.max()))
+    order = np.concatenate([order[:1], order[1:][values[order[1:]] > least]])
+    order = order[values[order] > 0]
     size = np.sqrt(values[order])
     vectors = vectors[:, order]
     vectors = vectors * np.where(vectors.sum(axis=0) < 0, -1.0, 1.0)  # the sign of an eigenvector is anyone's
