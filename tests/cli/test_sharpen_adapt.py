@@ -126,8 +126,8 @@ def test_the_default_network_is_left_where_even_adapted_it_does_harm(scene, netw
 
     onnx = network.with_suffix(".onnx")
     export(network, onnx)
-    for module in (sharpen, pipeline):
-        monkeypatch.setattr(module, "shipped", lambda scale: onnx)
+    for module, name in ((sharpen, "shipped"), (pipeline, "serving")):
+        monkeypatch.setattr(module, name, lambda scale: onnx)
     status, out = called(scene, "--adapt", 5)
     assert status == 0
     assert "adapted to the scene" in capsys.readouterr().out
