@@ -17,8 +17,8 @@ Span = tuple[int, int]
 Floats = NDArray[np.floating[Any]]
 
 
-class Method(Protocol):
-    """An estimate of the HR cube without consistency."""
+class Images(Protocol):
+    """A few HR images from a window of all bands, or all bands themselves (`Method`)."""
 
     @property
     def name(self) -> str:
@@ -35,13 +35,17 @@ class Method(Protocol):
         """Windows should have sides that are multiples of this."""
         ...
 
+    def __call__(self, lr: Floats, origin: tuple[int, int], hr_rows: Span, hr_cols: Span) -> Floats:
+        """The HR region `(K, rows, cols)` from an LR window `(C, h, w)` that starts at `origin`; all finite."""
+        ...
+
+
+class Method(Images, Protocol):
+    """An estimate of the HR cube without consistency: its images are the bands, `K = C`."""
+
     @property
     def bandwise(self) -> bool:
         """Whether it is the same linear map of each band, so that mixtures of bands may be enlarged in their place."""
-        ...
-
-    def __call__(self, lr: Floats, origin: tuple[int, int], hr_rows: Span, hr_cols: Span) -> Floats:
-        """The HR region `(C, rows, cols)` from an LR window `(C, h, w)` that starts at `origin`; all finite."""
         ...
 
 
@@ -67,29 +71,6 @@ class Bicubic:
     def __call__(self, lr: Floats, origin: tuple[int, int], hr_rows: Span, hr_cols: Span) -> Floats:
         """See `Method`."""
         return self.operator.apply_window(lr, hr_rows, hr_cols, origin)
-
-
-class Images(Protocol):
-    """What `Method` is, but for what a call gives: a few HR images that all bands have a share in."""
-
-    @property
-    def name(self) -> str:
-        """See `Method`."""
-        ...
-
-    @property
-    def halo(self) -> int | None:
-        """See `Method`."""
-        ...
-
-    @property
-    def multiple_of(self) -> int:
-        """See `Method`."""
-        ...
-
-    def __call__(self, lr: Floats, origin: tuple[int, int], hr_rows: Span, hr_cols: Span) -> Floats:
-        """The region `(K, rows, cols)` of the images from a window of all bands."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
