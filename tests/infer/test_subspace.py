@@ -137,7 +137,7 @@ def test_a_network_that_adds_nothing_is_bicubic_for_any_number_of_bands(bands, h
 def test_what_the_network_adds_goes_along_the_basis():
     values = mixture(noise=3.0).astype(np.float32)
     one, scene = method(values, 0.5)
-    fit = subspace.fit([(w, v) for _, w, v in scene.windows], scene.noise, count=4)
+    fit = subspace.fit([(w, v) for _, w, v in scene.windows], scene.noise, count=4, drop_noise=True)
     plain = Bicubic.of(values.shape[1:], 2)(values, (0, 0), (0, 60), (0, 52))
     added = one(values, (0, 0), (0, 60), (0, 52)) - plain
     wanted = (fit.basis.sum(axis=1) * 0.5)[:, None, None]
@@ -150,5 +150,5 @@ def test_components_that_hold_no_more_than_noise_are_left_to_bicubic(rank):
     draw = np.random.default_rng(rank)
     maps = draw.normal(size=(rank, 40, 40))
     scene = 100 + np.tensordot(draw.normal(size=(20, rank)), maps, 1) * 10 + draw.normal(size=(20, 40, 40))
-    fitted = subspace.fit([(scene, np.ones(scene.shape, bool))], np.ones(20), count=6)
+    fitted = subspace.fit([(scene, np.ones(scene.shape, bool))], np.ones(20), count=6, drop_noise=True)
     assert int((fitted.spread() > 0).sum()) == rank

@@ -108,7 +108,9 @@ def method_for(
             raise UsageError(f"{session.name} does not say how many eigenimages it takes; export it again")
         noise = scene.noise.copy()
         noise[scene.dead] = np.nan
-        fitted = subspace.fit([(values, valid) for _, values, valid in scene.windows], noise, count=card.bands)
+        fitted = subspace.fit(
+            [(values, valid) for _, values, valid in scene.windows], noise, count=card.bands, drop_noise=True
+        )
         told = conditions_of(operator, noise, fitted.project) if card.described else None
         own = Bicubic.of(lr.shape[1:], card.scale) if larger else bicubic
         images = subspace.Eigenimages(session, fitted, own, card.scale, card.multiple_of, told)

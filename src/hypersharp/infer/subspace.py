@@ -59,13 +59,20 @@ class Subspace:
         return np.asarray(product / max(float(np.trace(product)), 1e-300))
 
 
-def fit(windows: Sequence[tuple[Floats, NDArray[np.bool_]]], noise: NDArray[np.float64], *, count: int) -> Subspace:
+def fit(
+    windows: Sequence[tuple[Floats, NDArray[np.bool_]]],
+    noise: NDArray[np.float64],
+    *,
+    count: int,
+    drop_noise: bool = False,
+) -> Subspace:
     """Fit the basis of one LR scene.
 
     Args:
         windows: `(values (C, h, w), valid (C, h, w))` pieces of the LR scene; never of HR.
         noise: `(C,)` standard deviation of each band's noise; NaN for bands that the basis leaves to bicubic.
-        count: `K`, the most; components that hold no more than noise are left to bicubic.
+        count: `K`.
+        drop_noise: leave out components that hold no more than noise; their columns are zeros.
 
     Raises:
         NoDataError: no pixel is valid in all bands that count.
@@ -89,9 +96,9 @@ def fit(windows: Sequence[tuple[Floats, NDArray[np.bool_]]], noise: NDArray[np.f
     values, vectors = np.linalg.eigh(scaled @ scaled.T / pixels.shape[1])
     order = np.argsort(values)[::-1][:count]
     # Noise has variance 1 here, its strongest component of few pixels more (Marchenko and Pastur, 1967).
-    least = max((1 + (alive.sum() / pixels.shape[1]) ** 0.5) ** 2, _NOTHING * float(values.max()))
-    order = np.concatenate([order[:1], order[1:][values[order[1:]] > least]])
-    order = order[values[order] > 0]
+    edge = (1 + (alive.sum() / pixels.shape[1]) ** 0.5) ** 2 if drop_noise else 0.0
+    louder = values[order] > np.maximum(edge * (np.arange(len(order)) > 0), _NOTHING * max(values.max(), 1e-300))
+    order = order[louder]
     size = np.sqrt(values[order])
     vectors = vectors[:, order]
     vectors = vectors * np.where(vectors.sum(axis=0) < 0, -1.0, 1.0)  # the sign of an eigenvector is anyone's

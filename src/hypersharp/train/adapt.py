@@ -313,7 +313,7 @@ def _instance(
     scene = fit_scene(array_source(lr))
     felt = scene.noise.copy()
     felt[scene.dead] = np.nan
-    space = subspace.fit([(values, valid) for _, values, valid in scene.windows], felt, count=count)
+    space = subspace.fit([(values, valid) for _, values, valid in scene.windows], felt, count=count, drop_noise=True)
     valid = np.isfinite(lr[np.isfinite(felt)]).all(axis=0).repeat(scale, axis=0).repeat(scale, axis=1)
     low, wanted = space.encode(np.nan_to_num(lr)), space.encode(np.nan_to_num(hr - shaken / math.sqrt(alpha)))
     if card.gives == "change":

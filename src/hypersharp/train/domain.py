@@ -173,7 +173,7 @@ def _prepare(scene: Scene, data: DataConfig, device: torch.device) -> Instance:
         return Instance(pair, torch.zeros(0), torch.zeros(0))
     noise = fitted.noise.copy()
     noise[fitted.dead] = np.nan
-    space = subspace.fit(pieces, noise, count=data.components)
+    space = subspace.fit(pieces, noise, count=data.components, drop_noise=True)
     project, mean = (torch.from_numpy(part).float().to(device) for part in (space.project, space.mean))
     low, high = (torch.einsum("kc,chw->khw", project, part - mean[:, None, None]) for part in (lr, hr))
     spread = space.spread()

@@ -97,7 +97,7 @@ def make_instance(
     noise = fitted.noise.copy()
     noise[fitted.dead] = np.nan
     pieces = [(values, known) for _, values, known in fitted.windows]
-    space = subspace.fit(pieces, noise, count=data.components)
+    space = subspace.fit(pieces, noise, count=data.components, drop_noise=True)
     low = space.encode(np.nan_to_num(lr))
     wanted = space.encode(hr)
     if vary.change:
