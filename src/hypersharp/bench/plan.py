@@ -11,7 +11,8 @@ from typing import Any
 
 from hypersharp._nearest import nearest
 from hypersharp.errors import UsageError
-from hypersharp.train.config import DataConfig, RunConfig, parse_config, set_value
+from hypersharp.train.config import DataConfig, RunConfig, parse_config
+from hypersharp.train.overrides import set_value
 
 BATCH = 16
 """Patches per step of every network, so that equal patches are equal steps; a setting may change it."""

@@ -80,7 +80,8 @@ def command(
 
 def _data(recipe: str | None, names: dict[str, str | None], told: dict[str, Any], changes: list[str]) -> DataConfig:
     """Scenes and protocol: of a recipe if one is given, changed by what the options say."""
-    from hypersharp.train.config import load_config, parse_data, set_value
+    from hypersharp.train.config import load_config, parse_data
+    from hypersharp.train.overrides import set_value
 
     raw: dict[str, Any] = {"data": {"scale": 4, "domain": "subspace"}}
     if recipe is not None:

@@ -17,6 +17,7 @@ from hypersharp.degrade.srf import parse_srf
 from hypersharp.errors import FileFormatError, UsageError
 from hypersharp.train.complaint import explained
 from hypersharp.train.losses import H_LOSS, KD_LOSS, TERMS
+from hypersharp.train.overrides import set_value
 
 Loss = dict[str, float]
 _Positive = Annotated[int, Field(ge=1)]
@@ -380,25 +381,3 @@ def parse_data(raw: dict[str, Any], where: str) -> DataConfig:
         return DataConfig.model_validate(raw)
     except ValidationError as error:
         raise UsageError(f"{where}: {explained(error, RunConfig, above=('data',))}") from None
-
-
-def set_value(raw: dict[str, Any], override: str) -> None:
-    """Put ``"train.epochs=5"`` into plain values.
-
-    Raises:
-        UsageError: not of that form, or a part of the key is a value.
-    """
-    key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise UsageError(f"--set takes KEY=VALUE such as train.epochs=5, got {override!r}")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    table = raw
-    for part in parts[:-1]:
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise UsageError(f"--set {key}: {part!r} is a value and no table")
-    table[parts[-1]] = value
