@@ -7,10 +7,9 @@ one LR pixel. What is flagged is where the enlarged cube has any weight.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from hypersharp.fusion._enlarge import enlarge
 from hypersharp.fusion._spec import Calibration, Floats, Fuse, Window
 from hypersharp.fusion.calibrate import Pair
 from hypersharp.infer import sample
+from hypersharp.infer.enlarged import Enlarged, Latest
 from hypersharp.infer.fill import fill_invalid, reach_of
 from hypersharp.infer.tiles import Tile, TilePlan
 
@@ -41,8 +41,6 @@ __all__ = [
 ]
 
 Place = tuple[slice, slice]
-
-_GROUP_BYTES = 1 << 22  # HR values of the bands that are handed out at a time
 
 
 def window_of(lr: Values, valid: Mask, msi: Values, known: Mask, calibration: Calibration, *, reach: int) -> Window:
@@ -192,7 +190,7 @@ class _Ready:
 
 
 @dataclass(frozen=True, eq=False)
-class Fused:
+class Fused(Enlarged):
     """Source of fused values, computed tile by tile when they are read.
 
     Attributes:
@@ -212,47 +210,26 @@ class Fused:
     live: NDArray[np.intp]
     plan: TilePlan
     halo: int
-    _recent: OrderedDict[Tile, _Ready] = field(default_factory=OrderedDict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _latest: Latest[Tile, _Ready] = field(default_factory=Latest, repr=False)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """`(C, s·h, s·w)`."""
-        bands, rows, cols = self.lr.shape
-        return bands, rows * self.plan.scale, cols * self.plan.scale
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Methods compute in float32."""
-        return np.dtype(np.float32)
-
-    @property
-    def complete(self) -> bool:
-        """Whether no pixel of the cube can be invalid; what lacks in the MSI is no hole."""
-        return self.lr.complete
+    def _pieces(self) -> tuple[int, tuple[int, int]]:
+        return self.plan.scale, self.plan.core
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Files of both."""
         return (*self.lr.files, *self.msi.files)
 
-    @property
-    def block(self) -> tuple[int, int, int]:
-        """Bands, HR rows and HR columns in which to read: all bands of a tile a few at a time, then the next tile."""
-        rows, cols = (n * self.plan.scale for n in self.plan.core)
-        return max(1, _GROUP_BYTES // (rows * cols * self.dtype.itemsize)), rows, cols
-
     def read(self, bands: BandIndex, rows: slice, cols: slice) -> tuple[Values, Mask]:
         """Fused values and valid mask of an HR window; see `Source.read`."""
-        count, height, width = self.shape
-        (r0, r1, _), (c0, c1, _) = rows.indices(height), cols.indices(width)
-        index = np.arange(count)[bands if isinstance(bands, slice) else list(bands)]
-        pick: slice | NDArray[np.intp] = bands if isinstance(bands, slice) else index
-        out = np.empty((len(index), max(0, r1 - r0), max(0, c1 - c0)), dtype=self.dtype)
+        (r0, r1, _), (c0, c1, _) = rows.indices(self.shape[1]), cols.indices(self.shape[2])
+        pick, count = self._picked(bands)
+        out = np.empty((count, max(0, r1 - r0), max(0, c1 - c0)), dtype=self.dtype)
         mask = trivial_mask(out.shape) if self.complete else np.empty(out.shape, dtype=bool)
         tiles = list(self.plan.touching((r0, r1), (c0, c1))) if out.size else []
         for tile in tiles:
-            ready = self._ready(tile, keep=len(tiles))
+            ready = self._latest.get(tile, partial(self._compute, tile), keep=len(tiles))
             (top, bottom), (left, right) = (
                 (max(low * self.plan.scale, start), min(high * self.plan.scale, stop))
                 for (low, high), (start, stop) in zip((tile.rows, tile.cols), ((r0, r1), (c0, c1)), strict=True)
@@ -266,15 +243,6 @@ class Fused:
                 mask[here] = hr_valid[there]
                 out[here][~hr_valid[there]] = np.nan
         return out, mask
-
-    def _ready(self, tile: Tile, keep: int) -> _Ready:
-        with self._lock:
-            if tile not in self._recent:
-                while len(self._recent) >= keep:
-                    self._recent.popitem(last=False)
-                self._recent[tile] = self._compute(tile)
-            self._recent.move_to_end(tile)
-            return self._recent[tile]
 
     def _compute(self, tile: Tile) -> _Ready:
         scale = self.plan.scale

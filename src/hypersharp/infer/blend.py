@@ -8,14 +8,15 @@ they are kept so that what lies in the halos of many callers is computed once.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hypersharp.cube import Source
+from hypersharp.infer.enlarged import Latest
 from hypersharp.infer.fill import fill_invalid, reach_of
 from hypersharp.infer.methods import Images
 from hypersharp.infer.tiles import Span, Tile, TilePlan
@@ -65,7 +66,7 @@ class Blended:
     halo: int = 0
     multiple_of: int = 1
     bandwise: bool = False
-    _recent: OrderedDict[Tile, Floats] = field(default_factory=OrderedDict, repr=False)
+    _latest: Latest[Tile, Floats] = field(default_factory=Latest, repr=False)
 
     @property
     def name(self) -> str:
@@ -97,7 +98,7 @@ class Blended:
             weights = np.outer(
                 row_weights[a - row_span[0] : b - row_span[0]], col_weights[c - col_span[0] : d - col_span[0]]
             )
-            sharp = self._tile(tile, row_span, col_span)
+            sharp = self._latest.get(tile, partial(self._tile, tile, row_span, col_span), keep=self.keep)
             if not len(out):
                 out = np.zeros((len(sharp), *out.shape[1:]), lr.dtype)
             part = sharp[:, a - row_span[0] : b - row_span[0], c - col_span[0] : d - col_span[0]]
@@ -105,12 +106,7 @@ class Blended:
         return out
 
     def _tile(self, tile: Tile, row_span: Span, col_span: Span) -> Floats:
-        if tile not in self._recent:
-            window, valid = self.lr.read(slice(None), slice(*tile.window_rows), slice(*tile.window_cols))
-            origin = (tile.window_rows[0], tile.window_cols[0])
-            window = fill_invalid(window, valid, reach_of(self.overlap or self.method.halo or 0))
-            self._recent[tile] = self.method(window, origin, row_span, col_span)
-            while len(self._recent) > self.keep:
-                self._recent.popitem(last=False)
-        self._recent.move_to_end(tile)
-        return self._recent[tile]
+        window, valid = self.lr.read(slice(None), slice(*tile.window_rows), slice(*tile.window_cols))
+        origin = (tile.window_rows[0], tile.window_cols[0])
+        window = fill_invalid(window, valid, reach_of(self.overlap or self.method.halo or 0))
+        return self.method(window, origin, row_span, col_span)

@@ -8,8 +8,6 @@ bands only and stay in the processor's cache until they are encoded.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,13 +20,11 @@ from hypersharp.cube import Source, all_valid, trivial_mask
 from hypersharp.cube.source import BandIndex, Mask, Values
 from hypersharp.infer import fill
 from hypersharp.infer.consistency import Consistency
+from hypersharp.infer.enlarged import Enlarged, Latest, Pick
 from hypersharp.infer.methods import Bicubic, Images, Method, Mixture
 from hypersharp.infer.tiles import Span, Tile, TilePlan
 from hypersharp.infer.undershoot import lift, undershoot_limit
 from hypersharp.operators import Separable
-
-GROUP_BYTES = 1 << 22
-"""Bands are best read in groups of about this many bytes of HR values."""
 
 # Multiplications per call up to which OpenBLAS leaves its threads asleep; awake they cost more than they bring where
 # the machine has other work.
@@ -57,7 +53,7 @@ class _Ready:
 
 
 @dataclass(frozen=True, eq=False)
-class Sharpened:
+class Sharpened(Enlarged):
     """Source of sharpened values; see the module's text.
 
     Attributes:
@@ -71,14 +67,11 @@ class Sharpened:
     method: Method
     consistency: Consistency | None
     plan: TilePlan
-    _recent: OrderedDict[Tile, _Ready] = field(default_factory=OrderedDict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _latest: Latest[Tile, _Ready] = field(default_factory=Latest, repr=False)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """`(C, s·H, s·W)`."""
-        bands, height, width = self.lr.shape
-        return bands, height * self.plan.scale, width * self.plan.scale
+    def _pieces(self) -> tuple[int, tuple[int, int]]:
+        return self.plan.scale, self.plan.core
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -86,33 +79,20 @@ class Sharpened:
         return self.lr.dtype
 
     @property
-    def complete(self) -> bool:
-        """Sharpening makes no pixel invalid."""
-        return self.lr.complete
-
-    @property
     def files(self) -> tuple[Path, ...]:
         """Files of the LR source."""
         return self.lr.files
 
-    @property
-    def block(self) -> tuple[int, int, int]:
-        """Bands, HR rows and HR columns in which to read: all bands of a tile a few at a time, then the next tile."""
-        rows, cols = (n * self.plan.scale for n in self.plan.core)
-        return max(1, GROUP_BYTES // (rows * cols * self.dtype.itemsize)), rows, cols
-
     def read(self, bands: BandIndex, rows: slice, cols: slice) -> tuple[Values, Mask]:
         """Sharpened values and valid mask of an HR window; see `Source.read`."""
-        count, height, width = self.shape
-        (r0, r1, _), (c0, c1, _) = rows.indices(height), cols.indices(width)
-        index = np.arange(count)[bands if isinstance(bands, slice) else list(bands)]
-        pick: slice | NDArray[np.intp] = bands if isinstance(bands, slice) else index
+        (r0, r1, _), (c0, c1, _) = rows.indices(self.shape[1]), cols.indices(self.shape[2])
+        pick, count = self._picked(bands)
         tiles = list(self.plan.touching((r0, r1), (c0, c1))) if r0 < r1 and c0 < c1 else []
         parts = (self._part(tile, pick, (r0, r1), (c0, c1), keep=len(tiles)) for tile in tiles)
         if len(tiles) == 1:
             values, valid, _ = next(parts)
             return values, valid
-        out = np.empty((len(index), max(0, r1 - r0), max(0, c1 - c0)), dtype=self.dtype)
+        out = np.empty((count, max(0, r1 - r0), max(0, c1 - c0)), dtype=self.dtype)
         mask = trivial_mask(out.shape) if self.complete else np.empty(out.shape, dtype=bool)
         for values, valid, (top, left) in parts:
             here = np.s_[:, top - r0 : top - r0 + values.shape[1], left - c0 : left - c0 + values.shape[2]]
@@ -122,7 +102,7 @@ class Sharpened:
         return out, mask
 
     def _part(
-        self, tile: Tile, pick: slice | NDArray[np.intp], hr_rows: Span, hr_cols: Span, *, keep: int
+        self, tile: Tile, pick: Pick, hr_rows: Span, hr_cols: Span, *, keep: int
     ) -> tuple[Values, Mask, tuple[int, int]]:
         """The picked bands where a tile's core and an HR region meet, with the first HR row and column of that."""
         scale = self.plan.scale
@@ -142,13 +122,7 @@ class Sharpened:
 
     def _ready(self, tile: Tile, keep: int) -> _Ready:
         """What the bands of a tile share; kept for the tiles of the latest read."""
-        with self._lock:
-            if tile not in self._recent:
-                while len(self._recent) >= keep:
-                    self._recent.popitem(last=False)
-                self._recent[tile] = self._prepare(tile)
-            self._recent.move_to_end(tile)
-            return self._recent[tile]
+        return self._latest.get(tile, lambda: self._prepare(tile), keep=keep)
 
     @property
     def _reach(self) -> int:

@@ -10,8 +10,6 @@ density exp(-|e|/b)/2b the mean size is b, and 90 % lie within 2.303·b.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +22,7 @@ from hypersharp import _version
 from hypersharp.cube import Cube, Source, all_valid, trivial_mask
 from hypersharp.cube.source import BandIndex, Mask, Values
 from hypersharp.errors import NoDataError
+from hypersharp.infer.enlarged import GROUP_BYTES, Enlarged, Latest, Pick
 from hypersharp.infer.fill import fill_invalid
 from hypersharp.infer.fit import SceneFit
 from hypersharp.infer.sample import Window
@@ -37,7 +36,6 @@ HALO = 3
 LEAST_SIDE = 4
 """LR pixels below which a side says nothing about roughness."""
 
-_GROUP_BYTES = 1 << 22
 _LAPLACIAN_NOISE, _STEP_NOISE = 1.25, 2.0  # variance of either map's values on white noise of unit variance
 _LEFT = 0.02  # of the roughness squared that stays where noise accounts for all of it
 _LEAST_CONFIDENCE = 1e-3
@@ -259,7 +257,7 @@ class _Ready:
 
 
 @dataclass(frozen=True, eq=False)
-class ErrorScale:
+class ErrorScale(Enlarged):
     """Source of b; computed where it is read, the same whatever region is asked for.
 
     Attributes:
@@ -271,44 +269,23 @@ class ErrorScale:
     lr: Source
     fitted: Fitted
     core: tuple[int, int]
-    _recent: OrderedDict[tuple[Span, Span], _Ready] = field(default_factory=OrderedDict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _latest: Latest[tuple[Span, Span], _Ready] = field(default_factory=Latest, repr=False)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """`(C, s·H, s·W)`."""
-        bands, height, width = self.lr.shape
-        return bands, height * self.fitted.scale, width * self.fitted.scale
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32: more digits would say nothing."""
-        return np.dtype(np.float32)
-
-    @property
-    def complete(self) -> bool:
-        """As the input."""
-        return self.lr.complete
+    def _pieces(self) -> tuple[int, tuple[int, int]]:
+        return self.fitted.scale, self.core
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Files of the LR source."""
         return self.lr.files
 
-    @property
-    def block(self) -> tuple[int, int, int]:
-        """Bands, HR rows and HR columns in which to read."""
-        rows, cols = (n * self.fitted.scale for n in self.core)
-        return max(1, _GROUP_BYTES // (rows * cols * self.dtype.itemsize)), rows, cols
-
     def read(self, bands: BandIndex, rows: slice, cols: slice) -> tuple[Values, Mask]:
         """Values of b and valid mask of an HR window; see `Source.read`."""
-        count, height, width = self.shape
-        (r0, r1, _), (c0, c1, _) = rows.indices(height), cols.indices(width)
-        pick: slice | NDArray[np.intp] = bands if isinstance(bands, slice) else np.arange(count)[list(bands)]
-        chosen = len(np.arange(count)[pick])
+        (r0, r1, _), (c0, c1, _) = rows.indices(self.shape[1]), cols.indices(self.shape[2])
+        pick, count = self._picked(bands)
         if r0 >= r1 or c0 >= c1:
-            empty = (chosen, max(0, r1 - r0), max(0, c1 - c0))
+            empty = (count, max(0, r1 - r0), max(0, c1 - c0))
             return np.empty(empty, self.dtype), np.empty(empty, dtype=bool)
         ready = self._ready((r0, r1), (c0, c1))
         at_lr = self._of_lr(ready, pick)
@@ -322,7 +299,7 @@ class ErrorScale:
         out[~valid] = np.nan
         return out, valid
 
-    def _of_lr(self, ready: _Ready, pick: slice | NDArray[np.intp]) -> Values:
+    def _of_lr(self, ready: _Ready, pick: Pick) -> Values:
         """`(C', h, w)` b of the picked bands at LR."""
         lr, fitted = ready.lr[pick], self.fitted
         laplacian, step = _roughness(lr)
@@ -336,12 +313,7 @@ class ErrorScale:
 
     def _ready(self, hr_rows: Span, hr_cols: Span) -> _Ready:
         """What the bands of a region share; kept for the latest regions."""
-        with self._lock:
-            if (hr_rows, hr_cols) not in self._recent:
-                while len(self._recent) >= _KEPT:
-                    self._recent.popitem(last=False)
-                self._recent[hr_rows, hr_cols] = self._prepare(hr_rows, hr_cols)
-            return self._recent[hr_rows, hr_cols]
+        return self._latest.get((hr_rows, hr_cols), lambda: self._prepare(hr_rows, hr_cols), keep=_KEPT)
 
     def _prepare(self, hr_rows: Span, hr_cols: Span) -> _Ready:
         scale = self.fitted.scale
@@ -353,7 +325,7 @@ class ErrorScale:
         lr = fill_invalid(lr, valid, HALO)
         sums = [np.zeros(lr.shape[1:], lr.dtype) for _ in range(2)]
         shares = [_share(self.fitted.confidence, size) for size in (self.fitted.laplacian, self.fitted.step)]
-        group = max(1, _GROUP_BYTES // max(1, lr[0].nbytes))
+        group = max(1, GROUP_BYTES // max(1, lr[0].nbytes))
         for at in (slice(first, first + group) for first in range(0, len(lr), group)):
             for which, found in enumerate(_roughness(lr[at])):
                 sums[which] += np.tensordot(shares[which][at].astype(lr.dtype), np.sqrt(found), axes=1)
