@@ -3,7 +3,8 @@
 A pair is made of each scene as recipes make theirs for validation: the recipe's blur, its first response, no shift. The
 cube's noise is that of `--snr`, where `inf` is none; the MSI's is the middle of the recipe's range. `clean` is a pair
 without noise on either. A pair goes through what `hypersharp.fuse` does, fits and calibration included: `--calibration
-blind` is told nothing, `stated` the PSF, and the response where the scene says its wavelengths. Scores are means over
+blind` is told nothing, `stated` the PSF, and the response where the scene says its wavelengths; `--say` states a PSF,
+right or wrong, and `--shift` moves the images apart. Scores are means over
 the scenes, after the protocol `ours`; seconds are medians over them of the whole call, the file of weights read, and
 only compare within one run. MACs are true ones for an LR cube of 64 x 64 pixels, a result of 256 x 256 at x4.
 
@@ -102,6 +103,8 @@ def main() -> None:
     parser.add_argument("--snr", default="15,20,25,30,35,40,45,inf,clean", help="of the cube, in dB")
     parser.add_argument("--methods", default=",".join(METHODS), help="without training")
     parser.add_argument("--calibration", choices=("blind", "stated"), default="blind")
+    parser.add_argument("--say", metavar="PSF", help="state this PSF, whatever the blur is")
+    parser.add_argument("--shift", default="0,0", metavar="DY,DX", help="HR pixels between cube and MSI")
     parser.add_argument("--consistency", choices=("noise", "exact", "off"), default="noise", help="of the networks")
     parser.add_argument("--out", metavar="DIR", help="for scores.csv and robustness.png")
     given = parser.parse_args()
@@ -129,11 +132,12 @@ def compare(given: argparse.Namespace) -> None:
     seen = {path.stem for path in find_scenes(data.root, data.train)}
     told = ", ".join(one.name + " (trained on!)" * (one.name in seen) for one in scenes)
     print(f"{told}; x{data.scale}, {data.degradation}, MSI {data.msi.srfs[0] if data.msi.srfs else 'drawn'}", end="; ")
-    print(f"calibration {given.calibration}, consistency of networks {given.consistency}", flush=True)
+    print(f"shift {given.shift}, calibration {given.calibration}{f', {given.say} stated' * bool(given.say)}", end="; ")
+    print(f"consistency of networks {given.consistency}", flush=True)
     found: list[Outcome] = []
     for case in cases:
         for scene in scenes:
-            made = pair(scene, data, case)
+            made = pair(scene, data, case, shift_of(given.shift))
             for way in ways:
                 found.append(outcome(made, way, case, data, given))
                 print(f"  {case.cube_db:g} dB, {scene.name}, {way.name}: {found[-1].words}", file=sys.stderr)
@@ -161,6 +165,19 @@ def cases_of(text: str, msi_db: float) -> list[Case]:
     return list(cases)
 
 
+def shift_of(text: str) -> tuple[float, float]:
+    """From `1,-0.5`.
+
+    Raises:
+        UsageError: not two numbers.
+    """
+    try:
+        down, right = map(float, split(text))
+    except ValueError:
+        raise UsageError(f"--shift takes two numbers with a comma between, HR pixels, got {text!r}") from None
+    return down, right
+
+
 def network(text: str) -> Way:
     """From `NAME=PATH`, with what it costs; an exported file does not say.
 
@@ -181,7 +198,7 @@ def network(text: str) -> Way:
     return Way(name, path, count_parameters(net), macs)
 
 
-def pair(scene: Scene, data: DataConfig, case: Case) -> Fused:
+def pair(scene: Scene, data: DataConfig, case: Case, shift_yx: tuple[float, float] = (0.0, 0.0)) -> Fused:
     """Cube and MSI of a scene; the noise of a scene is the same at every level, only louder."""
     assert data.msi is not None
     seen = observe(
@@ -190,7 +207,7 @@ def pair(scene: Scene, data: DataConfig, case: Case) -> Fused:
         scene.valid,
         scale=data.scale,
         psf=parse_psf(data.degradation),
-        shift_yx=(0.0, 0.0),
+        shift_yx=shift_yx,
         snr_db=(case.cube_db, case.msi_db),
         draw=np.random.default_rng(list(scene.name.encode())),
     )
@@ -217,7 +234,7 @@ def outcome(made: Fused, way: Way, case: Case, data: DataConfig, given: argparse
             model=way.model,
             consistency=None if way.model is None else given.consistency,
             srf=data.msi.srfs[0] if named else None,
-            degradation=data.degradation if stated else None,
+            degradation=given.say or (data.degradation if stated else None),
             assume_aligned=True,
         )
         values, known = ready.cube.read()

@@ -110,10 +110,27 @@ def test_noise_of_both_is_told(data_dir):
     pair = jasper(data_dir, noise_db=25, msi_noise_db=25)
     found = calibrate(reading(pair), scale=4).calibration
     assert np.median(found.noise_lr / pair.calibration.noise_lr) == pytest.approx(1, abs=0.25)
-    # some of the detail of six bands is taken for noise, never less than there is
     ratio = found.noise_msi / pair.calibration.noise_msi
-    assert (ratio > 0.8).all()
-    assert (ratio < 2).all()
+    assert (ratio > 0.85).all()
+    assert (ratio < 1.25).all()
+
+
+@pytest.mark.parametrize("side", [12, 14])
+def test_noise_of_the_msi_on_a_scene_that_its_response_could_fit_by_heart(data_dir, side):
+    """Of 198 bands more than enough fit some hundred pixels, noise and all: no sign that the MSI has none."""
+    pair = jasper(data_dir, noise_db=20, msi_noise_db=30)
+    found = calibrate(reading(replace(pair, window=pair.part((4, 4 + side), (5, 5 + side)))), scale=4).calibration
+    ratio = found.noise_msi / pair.calibration.noise_msi
+    assert (ratio > 0.7).all()
+    assert (ratio < 1.5).all()
+
+
+def test_a_scene_hardly_larger_than_its_psf(data_dir):
+    """With sigma = 4.8, no more than 16 pixels have no mirrored border in what they saw."""
+    pair = jasper(data_dir)
+    part = replace(pair, window=pair.part((4, 18), (5, 19)))
+    found = calibrate(reading(part), scale=4, psf=(Psf("sigma", (4.8, 4.8)), "stated"))
+    assert np.isfinite(found.residual).all()
 
 
 def test_a_stated_blur_is_kept_and_doubted(simple):

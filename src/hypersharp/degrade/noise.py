@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,11 @@ from hypersharp.errors import NoDataError
 Window = tuple[NDArray[np.floating], NDArray[np.bool_]]
 _NEIGHBOURS = 24  # bands that may predict a band where samples are few
 _MIN_SAMPLES = 64
+_FEW = 16  # bands up to which regression leaves much of the scene, so that its smoothest places are asked
+_BLOCK = 6  # pixels along a side of a place; even
+_SMOOTHEST, _LEAST_PLACES = 0.1, 16  # share of all places, and how many at least
+# Mixed differences of a place that hold nothing of the means of 2 x 2 pixels: not those of one pixel of each of four.
+_APART = (np.indices((_BLOCK - 1, _BLOCK - 1)) % 2 == 0).any(axis=0)
 
 
 def estimate_noise(windows: Sequence[Window]) -> NDArray[np.float64]:
@@ -20,8 +26,13 @@ def estimate_noise(windows: Sequence[Window]) -> NDArray[np.float64]:
     Horizontal and vertical differences of neighbouring pixels hold twice the noise variance and little of the scene;
     what little they hold is the same in many bands and is removed by regressing each band on the others. The variance
     that the regression leaves is that of the noise (Roger and Arnold, Int. J. Remote Sensing 17, 1996; Bioucas-Dias
-    and Nascimento, IEEE TGRS 46, 2008, eq. 14, applied to differences). With one band nothing can be removed: the
-    median absolute second difference is used, which texture inflates.
+    and Nascimento, IEEE TGRS 46, 2008, eq. 14, applied to differences).
+
+    Up to 16 bands leave much of the scene in each other's differences. There the mixed second differences of the
+    smoothest tenth of all places are taken, and regressed where there is more than one band. Smooth are places whose
+    means of 2 x 2 pixels vary little; differences that hold nothing of these means are taken, so that no place is
+    chosen for its noise. On five AVIRIS scenes seen in 1 or 4 broad bands the result is 0.97 to 1.08 times a
+    noise of 30 dB and 0.99 to 1.36 times one of 40 dB, where the differences of all places give up to 6 times.
 
     Args:
         windows: pieces of one scene, each `(values (C, h, w), valid (C, h, w))`, all with the same `C`.
@@ -35,17 +46,19 @@ def estimate_noise(windows: Sequence[Window]) -> NDArray[np.float64]:
     if not windows:
         raise NoDataError("expected at least one window to estimate the noise from")
     bands = windows[0][0].shape[0]
-    if bands == 1:
-        return np.array([_texture_noise(windows)])
     usable = np.array([sum(int(valid[b].sum()) for _, valid in windows) >= _MIN_SAMPLES for b in range(bands)])
     sigma = np.full(bands, np.nan)
-    steps = _differences(windows, usable)
+    steps, noise_of_step = None, 2.0
+    if bands <= _FEW:
+        steps, noise_of_step = _smoothest(windows, usable), 4.0
+    if steps is None:
+        steps, noise_of_step = _differences(windows, usable), 2.0
     if steps.shape[1] < _MIN_SAMPLES:
         return sigma
     spread = steps.std(axis=1)
     moving = spread > 0
     found = np.zeros(int(usable.sum()))
-    found[moving] = _residual_spread(steps[moving] / spread[moving, None]) * spread[moving] / np.sqrt(2.0)
+    found[moving] = _residual_spread(steps[moving] / spread[moving, None]) * spread[moving] / np.sqrt(noise_of_step)
     sigma[usable] = found
     return sigma
 
@@ -81,14 +94,39 @@ def _residual_spread(steps: NDArray[np.float64]) -> NDArray[np.float64]:
     return spread
 
 
-def _texture_noise(windows: Sequence[Window]) -> float:
-    """Median absolute second mixed difference of a single band, scaled to a standard deviation."""
-    seconds = []
+def _smoothest(windows: Sequence[Window], usable: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """`(C', n)` mixed second differences of the smoothest places, or None where places are too few.
+
+    A place is a block of `_BLOCK` x `_BLOCK` pixels that are valid in all usable bands. One without any variation in a
+    band that varies elsewhere is filled or saturated, and left out.
+    """
+    if not usable.any():
+        return None
+    rough, steps = [], []
     for values, valid in windows:
-        plane, good = np.asarray(values[0], dtype=np.float64), valid[0]
-        mixed = plane[1:, 1:] - plane[1:, :-1] - plane[:-1, 1:] + plane[:-1, :-1]
-        seconds.append(mixed[good[1:, 1:] & good[1:, :-1] & good[:-1, 1:] & good[:-1, :-1]])
-    all_of_it = np.concatenate(seconds)
-    if all_of_it.size < _MIN_SAMPLES:
-        return float("nan")
-    return float(np.median(np.abs(all_of_it)) / 0.67448975 / 2.0)
+        rows, cols = (size // _BLOCK * _BLOCK for size in values.shape[1:])
+        kept = np.asarray(values[usable, :rows, :cols], dtype=np.float64)
+        places = _blocks(kept)
+        good = _blocks(np.asarray(valid[usable, :rows, :cols].all(axis=0))[None])[0].all(axis=(1, 2))
+        places = places[:, good]
+        half = _BLOCK // 2
+        means = places.reshape(len(kept), -1, half, 2, half, 2).mean(axis=(3, 5))
+        mixed = np.diff(np.diff(places, axis=2), axis=3)
+        rough.append(means.var(axis=(2, 3)))
+        steps.append(mixed[:, :, _APART])
+    variance, found = np.concatenate(rough, axis=1), np.concatenate(steps, axis=1)
+    live = ((variance > 0) | ~(variance > 0).any(axis=1, keepdims=True)).all(axis=0)
+    variance, found = variance[:, live], found[:, live]
+    if variance.shape[1] < _LEAST_PLACES:
+        return None
+    scale = variance.mean(axis=1, keepdims=True)
+    share = np.divide(variance, scale, out=np.zeros_like(variance), where=scale > 0).mean(axis=0)
+    smooth = np.argsort(share, kind="stable")[: max(_LEAST_PLACES, int(_SMOOTHEST * len(share)))]
+    return found[:, smooth].reshape(len(found), -1)
+
+
+def _blocks(planes: NDArray[Any]) -> NDArray[Any]:
+    """`(C, h, w)` as `(C, places, _BLOCK, _BLOCK)`."""
+    bands, rows, cols = planes.shape
+    cut = planes.reshape(bands, rows // _BLOCK, _BLOCK, cols // _BLOCK, _BLOCK)
+    return cut.swapaxes(2, 3).reshape(bands, -1, _BLOCK, _BLOCK)

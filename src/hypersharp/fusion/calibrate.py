@@ -299,21 +299,24 @@ class _Response:
 
     @classmethod
     def of(cls, pairs: Sequence[Pair], scale: int, psf: Psf, shift_yx: tuple[float, float]) -> _Response:
-        lows, seens, left = [], [], 1.0
+        lows, seens, strict, loose, left = [], [], [], [], 1.0
         for (low, low_valid), (high, high_valid) in pairs:
             operator = psf.operator(high.shape[1:], scale, shift_yx=shift_yx)
             good = high_valid.all(axis=0)
             filled = np.where(high_valid, high, _means(high, high_valid)[:, None, None])
             blocks = good.reshape(low.shape[1], scale, low.shape[2], scale).all(axis=(1, 3))
             reach = 2 * operator.halo + 1
-            counted = ndimage.minimum_filter(blocks, reach, mode="constant", cval=0) & low_valid.all(axis=0)
-            if not counted.any():  # a scene no larger than its PSF: its mirrored border has to do
-                counted = ndimage.minimum_filter(blocks, 3, mode="nearest") & low_valid.all(axis=0)
-            lows.append(low[:, counted].astype(np.float64))
-            seens.append(operator.apply(filled.astype(np.float64))[:, counted])
+            there = low_valid.all(axis=0)
+            strict.append((ndimage.minimum_filter(blocks, reach, mode="constant", cval=0) & there).ravel())
+            loose.append((ndimage.minimum_filter(blocks, 3, mode="nearest") & there).ravel())
+            lows.append(low.reshape(len(low), -1).astype(np.float64))
+            seens.append(operator.apply(filled.astype(np.float64)).reshape(len(high), -1))
             kernel = sum(np.outer(y.weight[0], x.weight[0]) for y, x in operator.terms)
             left = float((np.asarray(kernel) ** 2).sum())
-        low, seen = np.concatenate(lows, axis=1), np.concatenate(seens, axis=1)
+        counted = np.concatenate(strict)
+        if counted.sum() < _LEAST_PIXELS:  # a scene hardly larger than its PSF: its mirrored border has to do
+            counted = np.concatenate(loose)
+        low, seen = (np.concatenate(parts, axis=1)[:, counted] for parts in (lows, seens))
         if low.shape[1] < _LEAST_PIXELS:
             raise NoDataError(
                 f"expected at least {_LEAST_PIXELS} LR pixels that are valid in cube and MSI, got {low.shape[1]}; "
@@ -368,13 +371,16 @@ def _noise(images: Sequence[Image]) -> Floats:
 def _noise_msi(images: Sequence[Image], response: _Response, srf: Floats, residual: Floats, noise_lr: Floats) -> Floats:
     """`(B,)` noise of the MSI: from its own differences, or less where the residual of the response leaves less room.
 
-    Few bands explain little of each other's detail, so their differences overstate the noise; the residual at LR holds
-    the noise of both, averaged by the blur, and what the model does not explain, so it bounds it.
+    A few bands explain little of each other's detail, so that texture passes for noise. The residual at LR holds the
+    noise of both, averaged by the blur, and what the model does not explain, so it bounds the MSI's. It is taken at its
+    largest, two standard errors up and without what the response has fitted of the noise: a bound of nothing, on a
+    scene of a hundred pixels, would have the methods copy the MSI's noise.
     """
     own = _noise(images)
-    spread = response.seen.std(axis=1)
-    left = (residual * spread) ** 2 - (srf**2) @ noise_lr**2
-    bound = np.sqrt(np.maximum(left, 0.0) / response.left)
+    spread, count = response.seen.std(axis=1), response.low.shape[1]
+    free = np.maximum(count - (srf > 0).sum(axis=1), 1)
+    largest = (residual * spread) ** 2 * (count / free) * (1 + 2 * np.sqrt(2 / free))
+    bound = np.sqrt(np.maximum(largest - (srf**2) @ noise_lr**2, 0.0) / response.left)
     return np.asarray(np.maximum(np.minimum(own, bound), _CLEAN * spread))
 
 
