@@ -39,12 +39,12 @@ def flat(values):
 
 class TestTrial:
     def test_the_coarser_pair(self, pair, trial):
-        """24 LR pixels allow a ratio of 2 only; blur and shift are the same in LR pixels."""
+        """24 LR pixels allow a ratio of 2 only; the blur is the same in LR pixels, the shift in parts of the scene."""
         assert trial.calibration.scale == 2
         assert trial.psf == Psf("sigma", (0.85, 0.85))
         lr, msi = cubes_of(pair)
         shifted = replace(pair.calibration, shift_yx=(1.0, -2.0))
-        assert trial_of(lr, msi, shifted, pair.calibration.psf).calibration.shift_yx == (0.5, -1.0)
+        assert trial_of(lr, msi, shifted, pair.calibration.psf).calibration.shift_yx == (0.25, -0.5)
         assert trial.reference.shape == (20, 24, 24)
         assert trial.msi.shape == (4, 24, 24)
         np.testing.assert_array_equal(trial.reference.read()[0], pair.window.lr)

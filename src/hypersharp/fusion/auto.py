@@ -112,8 +112,8 @@ class Trial:
     Attributes:
         reference: the cube as acquired, `(C, h, w)`, in memory.
         msi: the MSI on the same grid, as noisy as it was, in memory.
-        calibration: of the coarser pair, as the methods know it, with the shift of the pair in LR pixels: some methods
-            do worse along the border where there is one.
+        calibration: of the coarser pair, as the methods know it, with a shift: some methods do worse along the border
+            where there is one. It is as large a part of the coarser scene as that of the pair is of its own.
         psf: with which the cube is degraded. Where a PSF was stated and the pair says another, this is the pair's, so
             that the test shows what the difference does to each method.
     """
@@ -161,7 +161,7 @@ def trial_of(lr: Cube, msi: Cube, calibration: Calibration, measured: Psf) -> Tr
     values[~valid] = np.nan
     truth, seen = lr.read(rows=rows, cols=cols)
     truth[~seen] = np.nan
-    dy, dx = (part * ratio / scale for part in calibration.shift_yx)
+    dy, dx = (part / scale for part in calibration.shift_yx)
     return Trial(
         Cube.from_array(truth.astype(np.float32), bands=lr.bands),
         Cube.from_array(values.astype(np.float32), bands=msi.bands),
