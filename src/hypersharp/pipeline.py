@@ -338,8 +338,7 @@ def _without_harm(lr: Cube, again: Callable[..., Prepared], degradation: str | N
         forced = Using(force=True)
         return lambda cube: again(cube, method=method, degradation=str(ready.psf), using=forced).cube
 
-    noise = ready.scene.noise.copy()
-    noise[ready.scene.dead] = np.nan
+    noise = ready.scene.live_noise
     found = harm_test(made("default"), made("bicubic"), lr, scale=ready.plan.scale, psf=ready.psf, noise=noise)
     if isinstance(found, NotRun) or found.sign != "worse":
         return ready

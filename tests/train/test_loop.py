@@ -142,6 +142,14 @@ def test_what_does_not_fit_is_said_in_one_line(recipe, tmp_path, changes, said):
     assert "\n" not in str(caught.value)
 
 
+def test_a_scene_too_small_for_eigenimages_is_refused_before_training(subspace_recipe, scenes, make_scene, tmp_path):
+    """8 x 8 LR pixels hold too few differences to tell the noise of 120 bands."""
+    hypersharp.write(hypersharp.Cube.from_array(make_scene(5, bands=120, size=(8, 8))), scenes / "tiny.h5")
+    with pytest.raises(UsageError, match=r"tiny has 4 x 4 LR pixels at x2, .* leave it out of data\.validation"):
+        train(load_config(subspace_recipe, ["data.test=['tiny']"]), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+
+
 def test_a_term_that_is_not_finite_is_named_and_its_batch_kept(recipe, tmp_path, monkeypatch):
     broken = {"l1": lambda sr, hr, space: (sr - hr).abs().mean(), "sam": lambda sr, hr, space: sr.sum() * torch.inf}
     monkeypatch.setattr("hypersharp.train.losses.TERMS", broken)

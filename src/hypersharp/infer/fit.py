@@ -35,7 +35,19 @@ class SceneFit:
     @cached_property
     def noise(self) -> NDArray[np.float64]:
         """`(C,)` standard deviation of each band's noise; NaN where it cannot be estimated. Takes a second or two."""
-        return estimate_noise([(values, valid) for _, values, valid in self.windows])
+        return estimate_noise(self.pieces)
+
+    @property
+    def live_noise(self) -> NDArray[np.float64]:
+        """A copy of it with NaN for dead bands too."""
+        noise = self.noise.copy()
+        noise[self.dead] = np.nan
+        return noise
+
+    @property
+    def pieces(self) -> list[tuple[Floats, NDArray[np.bool_]]]:
+        """The windows without their places."""
+        return [(values, valid) for _, values, valid in self.windows]
 
 
 def fit_scene(source: Source) -> SceneFit:

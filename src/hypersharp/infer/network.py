@@ -106,17 +106,13 @@ def method_for(
     if card.domain == "subspace":
         if card.bands is None:
             raise UsageError(f"{session.name} does not say how many eigenimages it takes; export it again")
-        noise = scene.noise.copy()
-        noise[scene.dead] = np.nan
-        fitted = subspace.fit(
-            [(values, valid) for _, values, valid in scene.windows], noise, count=card.bands, drop_noise=True
-        )
-        told = conditions_of(operator, noise, fitted.project) if card.described else None
+        fitted = subspace.of_scene(scene, count=card.bands)
+        told = conditions_of(operator, scene.live_noise, fitted.project) if card.described else None
         own = Bicubic.of(lr.shape[1:], card.scale) if larger else bicubic
         images = subspace.Eigenimages(session, fitted, own, card.scale, card.multiple_of, told)
         return mixture(Reduced.of(images, scale) if larger else images, fitted.basis, bicubic, lr, tile=tile)
     index = match_bands(session, bands)
-    pieces = [(values, valid) for _, values, valid in scene.windows]
+    pieces = scene.pieces
     if index is not None:
         pieces = [(values[index], valid[index]) for values, valid in pieces]
     normal = normalise.fit(pieces, quantile=card.quantile)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hypersharp.errors import NoDataError
+from hypersharp.infer.fit import SceneFit
 from hypersharp.infer.methods import Bicubic, Span
 from hypersharp.infer.session import Session
 
@@ -57,6 +58,15 @@ class Subspace:
         both = np.concatenate([self.mean[:, None], self.basis], axis=1)
         product = both.T @ both
         return np.asarray(product / max(float(np.trace(product)), 1e-300))
+
+
+def of_scene(scene: SceneFit, *, count: int) -> Subspace:
+    """The basis that a network sees of a scene: `fit` without dead bands and without components of noise.
+
+    Raises:
+        NoDataError: the scene has no eigenimages.
+    """
+    return fit(scene.pieces, scene.live_noise, count=count, drop_noise=True)
 
 
 def fit(

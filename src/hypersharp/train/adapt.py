@@ -171,8 +171,7 @@ def _tuned(
     """The best weights, their gain over those from before and over none, and the steps done; `model` is changed."""
     learnt, held_back = _parts(lr, card.scale)
     scene = fit_scene(lr.values)
-    noise = scene.noise.copy()
-    noise[scene.dead] = np.nan
+    noise = scene.live_noise
     held = _HeldBack(held_back, noise, card.scale, psf, consistency, effort.seed)
     before = ModuleSession(copy.deepcopy(model), card)
     started = time.monotonic()
@@ -311,9 +310,7 @@ def _instance(
     lr = lr + math.sqrt(missing) * draw.standard_normal(lr.shape, np.float32) * noise[:, None, None].astype(np.float32)
     lr = lr.astype(np.float32)
     scene = fit_scene(array_source(lr))
-    felt = scene.noise.copy()
-    felt[scene.dead] = np.nan
-    space = subspace.fit([(values, valid) for _, values, valid in scene.windows], felt, count=count, drop_noise=True)
+    felt, space = scene.live_noise, subspace.of_scene(scene, count=count)
     valid = np.isfinite(lr[np.isfinite(felt)]).all(axis=0).repeat(scale, axis=0).repeat(scale, axis=1)
     low, wanted = space.encode(np.nan_to_num(lr)), space.encode(np.nan_to_num(hr - shaken / math.sqrt(alpha)))
     if card.gives == "change":

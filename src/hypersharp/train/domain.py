@@ -22,7 +22,7 @@ from hypersharp.data.patches import Pair
 from hypersharp.data.scenes import Scene, common_bands, find_scenes, load_scene
 from hypersharp.data.split import split_block
 from hypersharp.degrade.psf import parse_psf
-from hypersharp.errors import UsageError
+from hypersharp.errors import NoDataError, UsageError
 from hypersharp.fusion.network import Guided, network_spec, whole_scene
 from hypersharp.infer import subspace
 from hypersharp.infer.fit import SceneFit, fit_consistency, fit_scene
@@ -166,14 +166,11 @@ def _prepare(scene: Scene, data: DataConfig, device: torch.device) -> Instance:
     valid = scene.valid
     if not valid.all():  # a patch near a hole would see an LR pixel that the hole is in
         valid = ~ndimage.binary_dilation(~valid, np.ones((3, 3), bool), iterations=operator.halo * data.scale)
-    pieces = [(values, known) for _, values, known in fitted.windows]
     if data.domain == "bands":
-        normal = normalise.fit(pieces, quantile=data.divisor)
+        normal = normalise.fit(fitted.pieces, quantile=data.divisor)
         pair = Pair(scene.name, (lr - normal.offset) / normal.divisor, (hr - normal.offset) / normal.divisor, valid)
         return Instance(pair, torch.zeros(0), torch.zeros(0))
-    noise = fitted.noise.copy()
-    noise[fitted.dead] = np.nan
-    space = subspace.fit(pieces, noise, count=data.components, drop_noise=True)
+    space = subspace.of_scene(fitted, count=data.components)
     project, mean = (torch.from_numpy(part).float().to(device) for part in (space.project, space.mean))
     low, high = (torch.einsum("kc,chw->khw", project, part - mean[:, None, None]) for part in (lr, hr))
     spread = space.spread()
@@ -210,13 +207,28 @@ class Held:
 
     @classmethod
     def of(cls, scene: Scene, data: DataConfig) -> Held:
-        """Degrade a scene as the recipe says."""
+        """Degrade a scene as the recipe says.
+
+        Raises:
+            UsageError: in the subspace, its LR pixels are too few for eigenimages.
+        """
         operator = parse_psf(data.degradation).operator(scene.hr.shape[1:], data.scale)
         if data.msi is not None:
             pair = held_pair(scene, data)
-            return cls(scene, pair.lr, pair.fit, data.scale, operator, pair)
-        lr = operator.apply(scene.hr)
-        return cls(scene, lr, _fit(lr, scene.valid, data.scale), data.scale, operator)
+            held = cls(scene, pair.lr, pair.fit, data.scale, operator, pair)
+        else:
+            lr = operator.apply(scene.hr)
+            held = cls(scene, lr, _fit(lr, scene.valid, data.scale), data.scale, operator)
+        if data.domain == "subspace":  # known before the training rather than at its end
+            try:
+                subspace.of_scene(held.fit, count=data.components)
+            except NoDataError:
+                rows, cols = held.lr.shape[1:]
+                raise UsageError(
+                    f"{scene.name} has {rows} x {cols} LR pixels at x{data.scale}, too few of them valid for "
+                    "eigenimages; leave it out of data.validation and data.test"
+                ) from None
+        return held
 
     def sharpened(self, session: Session | None, *, tile: int, consistency: str = "off") -> NDArray[np.float32]:
         """The whole scene, sharpened by the code that users call; no session for bicubic."""

@@ -94,10 +94,7 @@ def make_instance(
     lr = np.where(whole, lr, np.float32(np.nan))
     source, method = array_source(lr), Bicubic.of(lr.shape[1:], scale)
     fitted = fit_scene(source)
-    noise = fitted.noise.copy()
-    noise[fitted.dead] = np.nan
-    pieces = [(values, known) for _, values, known in fitted.windows]
-    space = subspace.fit(pieces, noise, count=data.components, drop_noise=True)
+    space = subspace.of_scene(fitted, count=data.components)
     low = space.encode(np.nan_to_num(lr))
     wanted = space.encode(hr)
     if vary.change:
@@ -106,7 +103,7 @@ def make_instance(
         base, _ = Sharpened(source, method, follow, tiles).read(slice(None), slice(None), slice(None))
         wanted = wanted - space.encode(np.nan_to_num(base))
     if vary.describe:
-        told = conditions_of(operator, noise, space.project)
+        told = conditions_of(operator, fitted.live_noise, space.project)
         low = np.concatenate([low, np.broadcast_to(told[:, None, None], (len(told), *low.shape[1:]))])
     pair = Pair(
         name,

@@ -179,13 +179,18 @@ def observe(
     lr = with_noise(psf.operator(hr.shape[1:], scale, shift_yx=shift_yx).apply(hr), whole, snr_db[0], draw)
     msi = with_noise(sharp, valid, snr_db[1], draw)
     fitted = fit_scene(array_source(np.where(whole, lr, np.float32(np.nan))))
-    noise = fitted.noise.copy()
-    noise[fitted.dead] = np.nan
     bands, others = len(lr), len(msi)
     # A network is told neither the response nor the MSI's noise; what is not used is not made up.
     unknown = np.full((others, bands), np.nan)
     known = Calibration(
-        scale, psf, shift_yx, unknown, np.zeros(others), noise, np.full(others, np.nan), np.ones(bands, dtype=bool)
+        scale,
+        psf,
+        shift_yx,
+        unknown,
+        np.zeros(others),
+        fitted.live_noise,
+        np.full(others, np.nan),
+        np.ones(bands, dtype=bool),
     )
     return Observed(lr, msi, whole, fitted, known)
 
