@@ -116,6 +116,34 @@ def test_gradient_term_by_hand():
     assert gradient(one_band, flat[:, 1:]).item() == pytest.approx(5 - 1e-3, rel=1e-5)
 
 
+@pytest.mark.parametrize("spectral", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_what_the_gradient_term_gives_back_is_its_derivative(spectral, weighted, monkeypatch):
+    """Against differences of the formula as it stands in the text; one sample at a time, and all at once."""
+    torch.manual_seed(0)
+    sr, hr = torch.rand(2, 3, 4, 5, dtype=torch.float64, requires_grad=True), torch.rand(2, 3, 4, 5).double()
+    weight = torch.rand(2, 3).double() if weighted else None
+    space = Space(weight, None if spectral else torch.eye(4).repeat(2, 1, 1))
+
+    def text(sr):
+        def slope(cube):
+            here = cube[:, 1:] if spectral else cube
+            total = (here[..., 1:, 1:] - here[..., :-1, 1:]) ** 2 + (here[..., 1:, 1:] - here[..., 1:, :-1]) ** 2
+            if spectral:
+                total = total + (cube[:, 1:, 1:, 1:] - cube[:, :-1, 1:, 1:]) ** 2
+            return (total + 1e-6).sqrt()
+
+        error = (slope(sr) - slope(hr)).abs()
+        return (error if weight is None else error * weight[:, -error.shape[1] :, None, None]).mean()
+
+    (wanted,) = torch.autograd.grad(text(sr), sr)
+    for cached in (1, 1 << 21):
+        monkeypatch.setattr(losses, "_CACHED", cached)
+        assert gradient(sr, hr, space).item() == pytest.approx(text(sr).item(), rel=1e-12)
+        (found,) = torch.autograd.grad(3 * gradient(sr, hr, space), sr)
+        torch.testing.assert_close(found, 3 * wanted, rtol=1e-9, atol=1e-12)
+
+
 def test_cosine_by_hand():
     assert cosine(cube(1, 1), cube(1, 0)).item() == pytest.approx(1 - math.sqrt(0.5), rel=1e-5)
 

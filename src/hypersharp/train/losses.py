@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch.nn import functional
 _CLAMP = 1 - 1e-6  # beyond it the slope of the arc cosine has no bound
 _NOTHING = 1e-6  # norm product that stands in for smaller ones
 _ENERGY = 0.1  # added to a band's energy, for data of about -1 to 1
+_CACHED = 1 << 21  # bytes of samples that go through the slopes together on a processor
 _SMOOTH = 1e-6  # under the root of the gradient, as in MSDformer's code
 
 
@@ -110,9 +111,12 @@ def gradient(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
     """L1 between the magnitudes of the spatial–spectral gradient of `(N, C, H, W)` (MSDformer's).
 
     First differences along rows, columns and bands on what all three have. Eigenimages have no neighbours among each
-    other: there, and for a single band, the differences are spatial ones, weighted as in `l1`.
+    other: there, and for a single band, the differences are spatial ones, weighted as in `l1`. Nothing flows to `hr`.
     """
-    return l1(_slope(sr, space), _slope(hr, space), space)
+    spectral = space.gram is None and sr.shape[1] > 1
+    weight = None if space.weight is None else space.weight[:, -sr.shape[1] + spectral :, None, None]
+    error: Tensor = _SlopeError.apply(sr, hr.detach(), weight, spectral)  # type: ignore[no-untyped-call]
+    return error
 
 
 def cosine(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
@@ -121,7 +125,10 @@ def cosine(sr: Tensor, hr: Tensor, space: Space = BANDS) -> Tensor:
     LKCA's text does not say over which axis; along the spectrum it would repeat `sam`.
     """
     del space
-    return 1 - functional.cosine_similarity(sr.float().flatten(1), hr.float().flatten(1), eps=_NOTHING).mean()
+    one, other = sr.float(), hr.float()
+    # Sums rather than one vector each: to join channels that lie side by side in memory would copy all of them.
+    norms = [part.square().sum((1, 2, 3)).clamp_min(_NOTHING**2).sqrt() for part in (one, other)]
+    return 1 - ((one * other).sum((1, 2, 3)) / (norms[0] * norms[1])).mean()
 
 
 TERMS: dict[str, Term] = {
@@ -169,16 +176,58 @@ def _mean(error: Tensor, space: Space) -> Tensor:
     """Of `(N, C, H, W)`, each channel with its weight."""
     if space.weight is None:
         return error.mean()
-    return (error * space.weight[:, -error.shape[1] :, None, None]).mean()  # slopes lack the first band
+    return (error * space.weight[:, :, None, None]).mean()
 
 
-def _slope(cube: Tensor, space: Space) -> Tensor:
-    spectral = space.gram is None and cube.shape[1] > 1
+class _SlopeError(torch.autograd.Function):
+    """Mean of |slope(sr) - slope(hr)|, each channel with its weight, and what it gives back to `sr` in the same pass.
+
+    A few samples at a time stay in a processor's cache, where the twenty passes over them cost a third.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, sr: Tensor, hr: Tensor, weight: Tensor | None, spectral: bool) -> Tensor:
+        grad = torch.zeros_like(sr) if ctx.needs_input_grad[0] else None
+        total = sr.new_zeros(())
+        bands, rows, cols = sr.shape[1:]
+        share = 1 / (len(sr) * (bands - spectral) * (rows - 1) * (cols - 1))
+        group = len(sr) if sr.is_cuda else max(1, _CACHED // (bands * rows * cols * sr.element_size()))
+        for at in (slice(first, first + group) for first in range(0, len(sr), group)):
+            steps, slope = _slope(sr[at], spectral)
+            pull = slope - _slope(hr[at], spectral)[1]
+            total += (pull.abs() if weight is None else pull.abs() * weight[at]).sum() * share
+            if grad is None:
+                continue
+            pull.sign_().div_(slope).mul_(share if weight is None else weight[at] * share)
+            corner, *behind = _neighbours(grad[at], spectral)
+            for step, other in zip(steps, behind, strict=True):
+                step.mul_(pull)
+                corner += step
+                other -= step
+        ctx.grad = grad
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor, None, None, None]:
+        return ctx.grad * given, None, None, None
+
+
+def _slope(cube: Tensor, spectral: bool) -> tuple[list[Tensor], Tensor]:
+    """First differences of `(N, C, H, W)` along rows, columns and, if wanted, bands; and their magnitude."""
+    corner, *behind = _neighbours(cube, spectral)
+    steps = [corner - other for other in behind]
+    total = steps[0].square()
+    for step in steps[1:]:
+        total.addcmul_(step, step)
+    return steps, total.add_(_SMOOTH).sqrt_()
+
+
+def _neighbours(cube: Tensor, spectral: bool) -> list[Tensor]:
+    """Pixels that have all neighbours, then the neighbours: one up, one to the left and, if wanted, one band before."""
     here = cube[:, 1:] if spectral else cube
-    total = (here[:, :, 1:, 1:] - here[:, :, :-1, 1:]) ** 2 + (here[:, :, 1:, 1:] - here[:, :, 1:, :-1]) ** 2
-    if spectral:
-        total = total + (cube[:, 1:, 1:, 1:] - cube[:, :-1, 1:, 1:]) ** 2
-    return torch.sqrt(total + _SMOOTH)
+    found = [here[:, :, 1:, 1:], here[:, :, :-1, 1:], here[:, :, 1:, :-1]]
+    return [*found, cube[:, :-1, 1:, 1:]] if spectral else found
 
 
 def _with_mean(cube: Tensor) -> Tensor:
