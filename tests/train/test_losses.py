@@ -174,6 +174,22 @@ def test_sobel_by_hand():
     assert torch.equal(sobel(step.transpose(2, 3)), edges.transpose(2, 3))
 
 
+def test_sobel_and_what_it_gives_back_are_those_of_convolutions(monkeypatch):
+    torch.manual_seed(0)
+    cube = torch.rand(3, 2, 5, 6, dtype=torch.float32, requires_grad=True)
+    weight = torch.rand(3, 2, 5, 6)
+    smooth, step = torch.tensor([1.0, 2.0, 1.0]) / 4, torch.tensor([-1.0, 0.0, 1.0]) / 2
+    planes = torch.nn.functional.pad(cube.flatten(0, 1).unsqueeze(1), (1, 1, 1, 1), mode="replicate")
+    kernels = torch.stack([torch.outer(smooth, step), torch.outer(step, smooth)]).unsqueeze(1)
+    text = torch.nn.functional.conv2d(planes, kernels).abs().sum(dim=1).reshape(cube.shape)
+    (wanted,) = torch.autograd.grad((text * weight).sum(), cube)
+    for cached in (1, 1 << 21):
+        monkeypatch.setattr(losses, "_CACHED", cached)
+        torch.testing.assert_close(sobel(cube), text)
+        (found,) = torch.autograd.grad((sobel(cube) * weight).sum(), cube)
+        torch.testing.assert_close(found, wanted)
+
+
 def test_weighted_bands_have_weighted_slopes():
     """The slope along bands has none at the first; each other has its band's weight."""
     torch.manual_seed(0)

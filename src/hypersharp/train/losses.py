@@ -162,14 +162,8 @@ def weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tenso
 
 def sobel(cube: Tensor) -> Tensor:
     """|gx| + |gy| of each channel of `(N, C, H, W)` by Sobel's kernels over 8, edge pixels repeated outside."""
-    cube = cube.float()
-    smooth = torch.tensor([1.0, 2.0, 1.0], device=cube.device, dtype=cube.dtype) / 4
-    step = torch.tensor([-1.0, 0.0, 1.0], device=cube.device, dtype=cube.dtype) / 2
-    planes = functional.pad(cube.flatten(0, 1).unsqueeze(1), (1, 1, 1, 1), mode="replicate")
-    across, down = (
-        functional.conv2d(planes, torch.outer(*pair)[None, None]) for pair in ((smooth, step), (step, smooth))
-    )
-    return (across.abs() + down.abs()).reshape(cube.shape)
+    edges: Tensor = _Sobel.apply(cube.float())  # type: ignore[no-untyped-call]
+    return edges
 
 
 def _mean(error: Tensor, space: Space) -> Tensor:
@@ -177,6 +171,73 @@ def _mean(error: Tensor, space: Space) -> Tensor:
     if space.weight is None:
         return error.mean()
     return (error * space.weight[:, :, None, None]).mean()
+
+
+class _Sobel(torch.autograd.Function):
+    """`sobel`, a few samples at a time: convolutions of one channel and their gradients cost several times as much."""
+
+    @staticmethod
+    def forward(ctx: Any, cube: Tensor) -> Tensor:
+        ctx.save_for_backward(cube)
+        edges = torch.empty_like(cube)
+        for at in _cached(cube):
+            smooth, step = torch.empty_like(cube[at]), torch.empty_like(cube[at])
+            edges[at] = _step(_smooth(cube[at], 2, smooth), 3, step).abs_()
+            edges[at] += _step(_smooth(cube[at], 3, smooth), 2, step).abs_()
+        return edges
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, given: Tensor) -> Tensor:
+        (cube,) = ctx.saved_tensors
+        back = torch.empty_like(cube)
+        for at in _cached(cube):
+            one, other = torch.empty_like(cube[at]), torch.empty_like(cube[at])
+            for dim in (3, 2):
+                sign = _step(_smooth(cube[at], 5 - dim, one), dim, other).sign_().mul_(given[at])
+                part = _smooth(_step_back(sign, dim, one), 5 - dim, other)
+                if dim == 3:
+                    back[at] = part
+                else:
+                    back[at] += part
+        return back
+
+
+def _cached(cube: Tensor) -> list[slice]:
+    """Runs of samples of `(N, C, H, W)` that a processor's cache holds; all of them elsewhere."""
+    group = len(cube) if cube.is_cuda else max(1, _CACHED // max(1, cube[:1].numel() * cube.element_size()))
+    return [slice(first, first + group) for first in range(0, len(cube), group)]
+
+
+def _smooth(x: Tensor, dim: int, out: Tensor) -> Tensor:
+    """(1 2 1) / 4 along an axis into `out`, the ends of `x` repeated; its own adjoint."""
+    size = x.shape[dim]
+    torch.mul(x, 0.5, out=out)
+    out.narrow(dim, 1, size - 1).add_(x.narrow(dim, 0, size - 1), alpha=0.25)
+    out.narrow(dim, 0, size - 1).add_(x.narrow(dim, 1, size - 1), alpha=0.25)
+    for end in (0, size - 1):
+        out.narrow(dim, end, 1).add_(x.narrow(dim, end, 1), alpha=0.25)
+    return out
+
+
+def _step(x: Tensor, dim: int, out: Tensor) -> Tensor:
+    """(-1 0 1) / 2 along an axis into `out`, the ends of `x` repeated."""
+    size = x.shape[dim]
+    inside = out.narrow(dim, 1, size - 2)
+    torch.sub(x.narrow(dim, 2, size - 2), x.narrow(dim, 0, size - 2), out=inside)
+    for end, low in ((0, 0), (size - 1, size - 2)):
+        torch.sub(x.narrow(dim, low + 1, 1), x.narrow(dim, low, 1), out=out.narrow(dim, end, 1))
+    return out.mul_(0.5)
+
+
+def _step_back(x: Tensor, dim: int, out: Tensor) -> Tensor:
+    """The adjoint of `_step` into `out`."""
+    size = x.shape[dim]
+    inside = out.narrow(dim, 1, size - 2)
+    torch.sub(x.narrow(dim, 0, size - 2), x.narrow(dim, 2, size - 2), out=inside)
+    for end, low, sign in ((0, 0, -1), (size - 1, size - 2, 1)):
+        torch.add(x.narrow(dim, low, 1), x.narrow(dim, low + 1, 1), out=out.narrow(dim, end, 1)).mul_(sign)
+    return out.mul_(0.5)
 
 
 class _SlopeError(torch.autograd.Function):
@@ -191,8 +252,7 @@ class _SlopeError(torch.autograd.Function):
         total = sr.new_zeros(())
         bands, rows, cols = sr.shape[1:]
         share = 1 / (len(sr) * (bands - spectral) * (rows - 1) * (cols - 1))
-        group = len(sr) if sr.is_cuda else max(1, _CACHED // (bands * rows * cols * sr.element_size()))
-        for at in (slice(first, first + group) for first in range(0, len(sr), group)):
+        for at in _cached(sr):
             steps, slope = _slope(sr[at], spectral)
             pull = slope - _slope(hr[at], spectral)[1]
             total += (pull.abs() if weight is None else pull.abs() * weight[at]).sum() * share
