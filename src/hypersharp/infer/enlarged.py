@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -41,8 +43,8 @@ class Latest(Generic[Key, Value]):
             return self._kept[key]
 
 
-class Enlarged:
-    """A `Source` of values on finer pixels than those of `lr`, but for `read`.
+class Enlarged(ABC):
+    """A `Source` of values on finer pixels than those of `lr`; each kind has a `read` of its own.
 
     Attributes:
         lr: the source that they are made of.
@@ -51,9 +53,9 @@ class Enlarged:
     lr: Source
 
     @property
+    @abstractmethod
     def _pieces(self) -> tuple[int, tuple[int, int]]:
-        """The scale, and the LR rows and columns in which it is best read."""
-        raise NotImplementedError
+        """HR pixels per LR pixel along a side, and the LR rows and columns in which it is best read."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -70,6 +72,11 @@ class Enlarged:
     def complete(self) -> bool:
         """No pixel becomes invalid that is not so in `lr`."""
         return self.lr.complete
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files of `lr`."""
+        return self.lr.files
 
     @property
     def block(self) -> tuple[int, int, int]:

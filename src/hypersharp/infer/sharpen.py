@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,11 +76,6 @@ class Sharpened(Enlarged):
     def dtype(self) -> np.dtype[Any]:
         """Float type of the LR values."""
         return self.lr.dtype
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Files of the LR source."""
-        return self.lr.files
 
     def read(self, bands: BandIndex, rows: slice, cols: slice) -> tuple[Values, Mask]:
         """Sharpened values and valid mask of an HR window; see `Source.read`."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -274,11 +273,6 @@ class ErrorScale(Enlarged):
     @property
     def _pieces(self) -> tuple[int, tuple[int, int]]:
         return self.fitted.scale, self.core
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Files of the LR source."""
-        return self.lr.files
 
     def read(self, bands: BandIndex, rows: slice, cols: slice) -> tuple[Values, Mask]:
         """Values of b and valid mask of an HR window; see `Source.read`."""
