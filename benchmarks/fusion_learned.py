@@ -4,7 +4,7 @@ A pair is made of each scene as recipes make theirs for validation: the recipe's
 cube's noise is that of `--snr`, where `inf` is none; the MSI's is the middle of the recipe's range. `clean` is a pair
 without noise on either. A pair goes through what `hypersharp.fuse` does, fits and calibration included: `--calibration
 blind` is told nothing, `stated` the PSF, and the response where the scene says its wavelengths; `--say` states a PSF,
-right or wrong, and `--shift` moves the images apart. Scores are means over
+right or wrong, `--shift` moves the images apart, `--side` takes the middle of each scene alone. Scores are means over
 the scenes, after the protocol `ours`; seconds are medians over them of the whole call, the file of weights read, and
 only compare within one run. MACs are true ones for an LR cube of 64 x 64 pixels, a result of 256 x 256 at x4.
 
@@ -22,7 +22,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(METHODS), help="without training")
     parser.add_argument("--calibration", choices=("blind", "stated"), default="blind")
     parser.add_argument("--say", metavar="PSF", help="state this PSF, whatever the blur is")
+    parser.add_argument("--side", type=int, metavar="N", help="HR pixels of each scene's middle; default: all")
     parser.add_argument("--shift", default="0,0", metavar="DY,DX", help="HR pixels between cube and MSI")
     parser.add_argument("--consistency", choices=("noise", "exact", "off"), default="noise", help="of the networks")
     parser.add_argument("--out", metavar="DIR", help="for scores.csv and robustness.png")
@@ -126,7 +127,7 @@ def compare(given: argparse.Namespace) -> None:
     methods = [Way(name) for name in split(given.methods)]
     ways = methods + [network(text) for text in split(given.checkpoints)]
     names = split(given.scenes) or data.validation
-    scenes = [load_scene(path).fitted(data.scale) for path in find_scenes(data.root, names)]
+    scenes = [middle(load_scene(path).fitted(data.scale), given.side) for path in find_scenes(data.root, names)]
     if not (cases and ways and scenes):
         raise UsageError("expected at least one scene, one noise and one way to fuse, got none of one of them")
     seen = {path.stem for path in find_scenes(data.root, data.train)}
@@ -163,6 +164,14 @@ def cases_of(text: str, msi_db: float) -> list[Case]:
         except ValueError:
             raise UsageError(f"--snr takes decibels, inf or clean with commas between, got {part!r}") from None
     return list(cases)
+
+
+def middle(scene: Scene, side: int | None) -> Scene:
+    """The middle of a scene, `side` HR pixels along either side; a smaller scene as it is."""
+    if side is None:
+        return scene
+    rows, cols = (slice(max(0, (n - side) // 2), max(0, (n - side) // 2) + side) for n in scene.hr.shape[1:])
+    return replace(scene, hr=np.ascontiguousarray(scene.hr[:, rows, cols]), valid=scene.valid[rows, cols])
 
 
 def shift_of(text: str) -> tuple[float, float]:
