@@ -90,6 +90,26 @@ def test_bands_left_out_are_not_in_the_basis():
         subspace.fit([(values, np.isfinite(values))], np.ones(12), count=3)
 
 
+@pytest.mark.parametrize("told", [1.0, 0.7])
+def test_what_is_calmed_loses_noise_and_no_signal(told):
+    """Five ends and noise of 2, two components in the basis; the noise may be estimated too low."""
+    clean = mixture(bands=40, ends=5, size=(60, 60))
+    noisy = clean + 2.0 * np.random.default_rng(1).normal(size=clean.shape)
+    found = fitted(noisy, 2, noise=2.0 * told)
+    calm = found.calm(noisy)
+    assert np.sqrt(((calm - clean) ** 2).mean()) < 2.0 * 1.1 * np.sqrt(5 / 40)
+    assert np.abs(found.encode(calm) - found.encode(noisy)).max() < 1e-9
+
+
+def test_bands_left_out_are_calmed_to_themselves():
+    values = mixture(bands=8, noise=1.0)
+    noise = np.ones(8)
+    noise[[1, 6]] = np.nan
+    calm = subspace.fit(whole(values), noise, count=3).calm(values)
+    np.testing.assert_allclose(calm[[1, 6]], values[[1, 6]], rtol=1e-12)
+    assert np.abs(calm[0] - values[0]).max() > 0.1
+
+
 def test_the_sign_does_not_depend_on_chance():
     one, other = fitted(mixture(), 3), fitted(mixture()[:, ::-1].copy(), 3)
     assert np.allclose(one.basis, other.basis, rtol=1e-6, atol=1e-6 * np.abs(one.basis).max())

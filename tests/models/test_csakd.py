@@ -132,13 +132,13 @@ def test_each_way_of_fusing_with_weights_of_zero():
 @pytest.mark.parametrize("way", ["sum", "channel_gates", "gates"])
 @pytest.mark.parametrize("scale", [2, 3])
 def test_without_attention_a_tile_with_its_halo_is_the_whole(way, scale):
-    config = dataclasses.replace(SMALL, fusion=way, depths=(1, 1, 0, 0), drawn=scale == 3, skip=True)
+    config = dataclasses.replace(SMALL, fusion=way, depths=(1, 1, 0, 0), drawn=scale == 3, skip="draft")
     halo, cut = csakd.halo(config), 2
     assert halo is not None
     torch.manual_seed(0)
-    net = models.build("csakd_teacher", bands=4, scale=scale, config=config, msi_bands=2).eval()
+    net = models.build("csakd_teacher", bands=4, scale=scale, config=config, msi_bands=4).eval()
     side = cut + halo + 2
-    lr, msi = torch.rand(1, 4, side, side), torch.rand(1, 2, side * scale, side * scale)
+    lr, msi = torch.rand(1, 4, side, side), torch.rand(1, 4, side * scale, side * scale)
     with torch.no_grad():
         for block in net.modules():  # fresh dense blocks give next to nothing
             if isinstance(block, csakd.DenseBlock):
@@ -157,7 +157,7 @@ def test_without_attention_a_tile_with_its_halo_is_the_whole(way, scale):
 def test_the_skip_is_the_bicubic_of_the_cube(name):
     from hypersharp.operators import bicubic_enlarge
 
-    config = dataclasses.replace(models.get_spec(name).config(), features=8, growth=4, skip=True)
+    config = dataclasses.replace(models.get_spec(name).config(), features=8, growth=4, skip="bicubic")
     net = models.build(name, bands=4, scale=2, config=config, msi_bands=2)
     lr, msi = torch.rand(1, 4, 5, 3), torch.rand(1, 2, 10, 6)
     with torch.no_grad():

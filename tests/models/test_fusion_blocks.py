@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from hypersharp.models._fusion_blocks import BicubicShrink, Pairs, enlarge
-from hypersharp.operators import bicubic_shrink
+from hypersharp.errors import UsageError
+from hypersharp.models._fusion_blocks import AddSkip, BicubicShrink, Pairs, enlarge
+from hypersharp.operators import bicubic_enlarge, bicubic_shrink
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 6, 8])
@@ -40,3 +41,16 @@ def test_the_pairs_hold_the_cube_first_and_the_msi_after_it_as_they_are():
     assert torch.equal(low[:, :5], lr)
     level = Pairs(3)(torch.full_like(lr, 2.0), torch.full_like(msi, 2.0))
     assert all(torch.allclose(part, torch.tensor(2.0)) for part in level)
+
+
+@pytest.mark.parametrize("skip", ["none", "bicubic", "draft"])
+def test_what_the_result_is_added_to(skip):
+    torch.manual_seed(0)
+    sr, lr, draft = (torch.rand(2, 3, *size, dtype=torch.float64) for size in ((15, 12), (5, 4), (15, 12)))
+    added = {"none": 0, "bicubic": bicubic_enlarge((5, 4), 3).apply(lr.numpy()), "draft": draft.numpy()}
+    assert np.abs(AddSkip(skip, 3, 3, 3)(sr, lr, draft).numpy() - sr.numpy() - added[skip]).max() < 1e-6
+
+
+def test_a_draft_of_other_channels_than_the_cube_is_refused():
+    with pytest.raises(UsageError, match="as many channels as the cube, got 2 and 3"):
+        AddSkip("draft", 3, 3, 2)

@@ -32,14 +32,13 @@ from hypersharp.train.pairs import held_pair, observe, pairs, response_of
 from hypersharp.train.start import start_from_bicubic
 
 ROOT = Path(__file__).parents[2]
-TINY = csakd.StudentConfig(features=8, growth=4, depths=(0, 1, 1, 1), cube_groups=1, inner=8, heads=2, skip=True)
-CONFIG = json.dumps(config_to_dict(TINY)).replace('"', "").replace(":", "=")
-CONFIG = CONFIG.replace("attention_gates", "'attention_gates'")
+TINY = csakd.StudentConfig(features=8, growth=4, depths=(0, 1, 1, 1), cube_groups=1, inner=8, heads=2, skip="bicubic")
+CONFIG = json.dumps(config_to_dict(TINY)).replace('":', '"=')
 FUSE = ["model.name=csakd_student", f"model.config={CONFIG}", "data.msi={bands=2}", "train.start=bicubic"]
 FUSE += ["data.per_epoch=16", "train.batch=4"]
 SUBSPACE = ["data.domain=subspace", "data.components=3"]
 VARY = ["data.vary={instances=4, describe=false, change=false}"]
-PROJECT = ["data.msi.project=true"]
+DRAFT = ["data.msi.draft=true"]
 
 
 def data(**facts) -> DataConfig:
@@ -90,16 +89,16 @@ class TestPairs:
         again = seen.calibration.psf.operator((48, 40), 2).apply(one.hr.astype(float))
         np.testing.assert_allclose(seen.lr, again, rtol=2e-3)
 
-    @pytest.mark.parametrize("project", [False, True])
-    def test_each_depends_on_the_seed_and_its_number_alone(self, make_scene, project):
+    @pytest.mark.parametrize("draft", [False, True])
+    def test_each_depends_on_the_seed_and_its_number_alone(self, make_scene, draft):
         scenes = [scene(make_scene, seed) for seed in range(3)]
         pools = []
         for count, seed in ((3, 5), (5, 5), (3, 6)):
             vary = VaryConfig(instances=count, describe=False, change=False)
-            wanted = data(domain="subspace", vary=vary, msi=MsiConfig(bands=2, project=project))
+            wanted = data(domain="subspace", vary=vary, msi=MsiConfig(bands=2, draft=draft))
             pools.append(list(pairs(scenes, [], wanted, seed=seed)))
         for one, same, other in zip(*pools, strict=False):
-            assert one.pair.msi.shape == (3 if project else 2, 48, 40)
+            assert one.pair.msi.shape == (3 if draft else 2, 48, 40)
             for name in ("lr", "hr", "msi"):
                 assert getattr(one.pair, name).equal(getattr(same.pair, name))
                 assert not getattr(one.pair, name).equal(getattr(other.pair, name))
@@ -161,12 +160,12 @@ def recipe_of(recipe_text, tmp_path):
     return lambda *settings: load_config(path, [*FUSE, *settings])
 
 
-@pytest.mark.parametrize("settings", [[], SUBSPACE, [*SUBSPACE, *VARY, *PROJECT]], ids=["bands", "subspace", "project"])
+@pytest.mark.parametrize("settings", [[], SUBSPACE, [*SUBSPACE, *VARY, *DRAFT]], ids=["bands", "subspace", "draft"])
 def test_from_recipe_to_fused_file(recipe_of, tmp_path, make_scene, settings):
     result = train(recipe_of(*settings, "train.epochs=1"), tmp_path / "run", quiet=True)
     card = read_card(result.best)
-    projected = settings[-1:] == PROJECT
-    assert (card.model, card.msi_bands, card.msi_projected) == ("csakd_student", 3 if projected else 2, projected)
+    drafted = settings[-1:] == DRAFT
+    assert (card.model, card.msi_bands, card.msi_drafted) == ("csakd_student", 3 if drafted else 2, drafted)
     assert card.about["msi"]["bands"] == 2
     rows = list(result.table)
     assert rows == ["bicubic", "bicubic + consistency", "csakd_student", "csakd_student + consistency"]
@@ -225,7 +224,7 @@ def test_a_student_learns_from_a_teacher(recipe_of, tmp_path):
     steps = [line for line in lines if line["kind"] == "step"]
     assert steps[-1]["parts"]["kd_smooth_l1"] > 0
     with pytest.raises(UsageError, match="number of MSI channels 2, the student 3"):
-        train(recipe_of(*SUBSPACE, *PROJECT, *told), tmp_path / "other", quiet=True)
+        train(recipe_of(*SUBSPACE, *DRAFT, *told), tmp_path / "other", quiet=True)
 
 
 def test_a_teacher_learns_beside_its_student(recipe_of, tmp_path, monkeypatch):
@@ -255,7 +254,7 @@ def test_a_teacher_learns_beside_its_student(recipe_of, tmp_path, monkeypatch):
         (["objective.kind=edge"], "an edge branch teaches no network that fuses"),
         (["data.msi.srfs=['sentinel2a:B2']"], r"SRFs of 2 bands, sentinel2a:B2 has 1"),
         (["data.msi.srfs=['sentinel3:B2']"], "expected an SRF"),
-        (["data.msi.project=true"], 'msi.project needs domain = "subspace"'),
+        (["data.msi.draft=true"], 'msi.draft needs domain = "subspace"'),
         (["data.crop_then_degrade=true"], "msi needs scenes that are degraded whole"),
         ([*SUBSPACE, "data.vary={instances=2}"], "vary.describe and change = false"),
         (["data.msi.srf=['sentinel2a:B2,B3']"], "did you mean 'srfs'"),
@@ -313,6 +312,16 @@ def test_a_network_that_starts_from_bicubic_ignores_the_msi():
     with torch.no_grad():
         found = net(lr, msi)[0].numpy()
     np.testing.assert_allclose(found, bicubic_enlarge((9, 7), 2).apply(lr[0].numpy()), atol=1e-5)
+
+
+def test_a_network_that_starts_from_a_draft_adds_nothing_to_it():
+    torch.manual_seed(1)
+    config = dataclasses.replace(TINY, skip="draft")
+    net = models.build("csakd_student", bands=4, scale=2, config=config, msi_bands=4).eval()
+    start_from_bicubic(net, channels=4, scale=2, msi_bands=4)
+    lr, draft = torch.rand(1, 4, 9, 7), torch.rand(1, 4, 18, 14)
+    with torch.no_grad():
+        assert torch.equal(net(lr, draft), draft)
 
 
 def test_a_file_that_does_not_fit_is_said_in_one_line(tmp_path, capsys):

@@ -19,6 +19,7 @@ from scipy.ndimage import binary_erosion
 from hypersharp.errors import NoDataError
 from hypersharp.fusion._enlarge import enlarge
 from hypersharp.fusion._spec import Calibration, Floats, Window
+from hypersharp.operators import Separable
 
 Doubles = NDArray[np.float64]
 Piece = tuple[Floats, Floats, NDArray[np.bool_]]
@@ -147,6 +148,11 @@ def blur_halo(calibration: Calibration) -> int:
     """LR pixels that the degradation reaches."""
     size = _LARGE * calibration.scale
     return calibration.blur((size, size)).halo
+
+
+def noise_left(degradation: Separable) -> float:
+    """What a degradation leaves of the variance of white noise, away from the borders."""
+    return float((np.asarray(sum(np.outer(y.weight[0], x.weight[0]) for y, x in degradation.terms)) ** 2).sum())
 
 
 def inject(lr: Floats, detail: Floats, gains: Doubles, calibration: Calibration) -> Floats:

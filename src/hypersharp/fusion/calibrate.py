@@ -23,6 +23,7 @@ from hypersharp.degrade.blur import PairBlur, blur_of_pair
 from hypersharp.degrade.noise import estimate_noise
 from hypersharp.degrade.psf import DEFAULT, Psf
 from hypersharp.errors import NoDataError
+from hypersharp.fusion._regression import noise_left
 from hypersharp.fusion._spec import Calibration
 from hypersharp.fusion.register import phase_shift
 from hypersharp.operators import sigma_from_mtf
@@ -311,8 +312,7 @@ class _Response:
             loose.append((ndimage.minimum_filter(blocks, 3, mode="nearest") & there).ravel())
             lows.append(low.reshape(len(low), -1).astype(np.float64))
             seens.append(operator.apply(filled.astype(np.float64)).reshape(len(high), -1))
-            kernel = sum(np.outer(y.weight[0], x.weight[0]) for y, x in operator.terms)
-            left = float((np.asarray(kernel) ** 2).sum())
+            left = noise_left(operator)
         counted = np.concatenate(strict)
         if counted.sum() < _LEAST_PIXELS:  # a scene hardly larger than its PSF: its mirrored border has to do
             counted = np.concatenate(loose)

@@ -1,12 +1,13 @@
 """A trained network as a fusion method: what it sees of a pair, its result in physical units, and the whole scene.
 
 In the domain of a subspace the network sees eigenimages of the cube, whatever sensor it is of, and what these do not
-hold is carried by the enlarged cube, as in `infer.subspace`. Each MSI band is taken less its mean and over its standard
+hold is carried by the enlarged cube, less its noise. Each MSI band is taken less its mean and over its standard
 deviation, so that neither its units, nor its gain or offset, which calibration knows but roughly, are seen. Or, in a
-subspace, the network sees what a regression at LR makes of the MSI's bands: another guess of the eigenimages, at HR.
-What a band has to do with an eigenimage, which differs from scene to scene, it then need not find out.
+subspace, the network sees a linear draft of the eigenimages at HR (`draft`). What a band has to do with an
+eigenimage, which differs from scene to scene, it then need not find out.
 
-Letters: C bands of the cube, B bands of the MSI, K channels of the network, h w rows and columns of LR, s scale.
+Letters: C bands of the cube, B bands of the MSI, K channels of the network that are the cube's, M those of the MSI,
+h w rows and columns of LR, s scale.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from numpy.typing import NDArray
 from hypersharp.cube import Bands, Source, all_valid, normalise, trivial_mask
 from hypersharp.errors import UsageError
 from hypersharp.fusion._enlarge import enlarge, realign
-from hypersharp.fusion._regression import lowered, moments, trusted, up_halo
+from hypersharp.fusion._regression import blur_halo, up_halo
 from hypersharp.fusion._spec import Calibration, Floats, Fuse, FusionSpec, Window
 from hypersharp.fusion.auto import Choice, zones_of
+from hypersharp.fusion.draft import Draft, fit_draft
 from hypersharp.fusion.scene import fuse_where_known, window_of
 from hypersharp.infer import subspace
 from hypersharp.infer.consistency import MODES
@@ -39,6 +41,7 @@ __all__ = [
     "Inputs",
     "Learned",
     "NetworkFuse",
+    "Standardised",
     "check_network",
     "in_bands",
     "in_subspace",
@@ -52,6 +55,35 @@ _LEFT_ALONE = 0.5  # HR pixels of shift: networks are trained with less; more is
 
 
 @dataclass(frozen=True, eq=False)
+class Standardised:
+    """MSI bands, each of mean 0 and spread 1 over the scene; a constant one is 0.
+
+    Attributes:
+        mean: `(B,)`.
+        white: `(B,)` one over the standard deviation.
+    """
+
+    mean: NDArray[np.float64]
+    white: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, windows: Sequence[Window]) -> Standardised:
+        """From a sample of the scene."""
+        scale = windows[0].msi.shape[1] // windows[0].lr.shape[1]
+        known = (w.valid.repeat(scale, axis=0).repeat(scale, axis=1) for w in windows)
+        pixels = np.concatenate([w.msi[:, at] for w, at in zip(windows, known, strict=True)], axis=1)
+        spread = np.where(np.ptp(pixels, axis=1) > 0, pixels.std(axis=1, dtype=np.float64), 0.0)
+        white = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
+        return cls(pixels.mean(axis=1, dtype=np.float64), white)
+
+    def __call__(self, lr: Floats, msi: Floats) -> Floats:
+        """`(B, s·h, s·w)`; the cube adds nothing."""
+        del lr
+        mean, white = (values.astype(np.float32)[:, None, None] for values in (self.mean, self.white))
+        return np.asarray((msi - mean) * white)
+
+
+@dataclass(frozen=True, eq=False)
 class Inputs:
     """How a pair becomes what a network sees; fitted once per scene on LR and MSI, never on HR.
 
@@ -59,27 +91,20 @@ class Inputs:
         offset: of the cube's values in the domain of bands.
         divisor: likewise.
         space: in its place the basis of the eigenimages; None in the domain of bands.
-        mean: `(B,)` of each MSI band.
-        mix: `(M, B)` from the MSI's bands, less their means, to what the network sees of them.
+        guide: from what `cube` gives of an LR window that is not realigned, and the MSI `(B, s·h, s·w)`, to what the
+            network sees as MSI, `(M, s·h, s·w)`.
     """
 
     offset: float
     divisor: float
     space: subspace.Subspace | None
-    mean: NDArray[np.float64]
-    mix: NDArray[np.float64]
+    guide: Standardised | Draft
 
     def cube(self, values: Floats) -> Floats:
         """`(K, h, w)` of spectra `(C, h, w)`, be they of LR or of HR."""
         if self.space is not None:
             return self.space.encode(values).astype(np.float32)
         return ((values - self.offset) / self.divisor).astype(np.float32)
-
-    def msi(self, values: Floats) -> Floats:
-        """`(M, s·h, s·w)` of the MSI `(B, s·h, s·w)`."""
-        away = values - self.mean.astype(np.float32)[:, None, None]
-        seen: Floats = np.tensordot(self.mix.astype(np.float32), away, axes=1)
-        return seen
 
 
 def in_bands(windows: Sequence[Window], *, quantile: float) -> Inputs:
@@ -93,37 +118,25 @@ def in_bands(windows: Sequence[Window], *, quantile: float) -> Inputs:
         NoDataError: no pixel is valid.
     """
     found = normalise.fit([(w.lr, np.broadcast_to(w.valid, w.lr.shape)) for w in windows], quantile=quantile)
-    return Inputs(found.offset, found.divisor, None, *_standardised(windows))
+    return Inputs(found.offset, found.divisor, None, Standardised.of(windows))
 
 
-def in_subspace(windows: Sequence[Window], calibration: Calibration, *, count: int, projected: bool) -> Inputs:
+def in_subspace(windows: Sequence[Window], calibration: Calibration, *, count: int, draft: bool) -> Inputs:
     """Fit for a network that sees eigenimages of the cube; training and inference both do.
 
     Args:
         windows: a sample of the scene.
         calibration: of the pair; noise of NaN is that of bands that the basis leaves out.
         count: eigenimages.
-        projected: whether of the MSI it sees the eigenimages that are regressed on it, at LR.
+        draft: whether in place of the MSI it sees a draft of the eigenimages.
 
     Raises:
         NoDataError: no pixel is valid.
     """
     pieces = [(w.lr, np.broadcast_to(w.valid, w.lr.shape)) for w in windows]
     space = subspace.fit(pieces, calibration.noise_lr, count=count)
-    if not projected:
-        return Inputs(0.0, 1.0, space, *_standardised(windows))
-    low, kept = lowered(windows, calibration), trusted(windows, calibration)
-    found = moments((msi, space.encode(w.lr), at) for msi, w, at in zip(low, windows, kept, strict=True))
-    return Inputs(0.0, 1.0, space, found.mean_x, found.regress().T)
-
-
-def _standardised(windows: Sequence[Window]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean of each MSI band, and one over its standard deviation on a diagonal; 0 for a constant band."""
-    scale = windows[0].msi.shape[1] // windows[0].lr.shape[1]
-    pixels = np.concatenate([w.msi[:, w.valid.repeat(scale, axis=0).repeat(scale, axis=1)] for w in windows], axis=1)
-    spread = np.where(np.ptp(pixels, axis=1) > 0, pixels.std(axis=1, dtype=np.float64), 0.0)
-    white = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
-    return pixels.mean(axis=1, dtype=np.float64), np.diag(white)
+    guide = fit_draft(windows, calibration, space) if draft else Standardised.of(windows)
+    return Inputs(0.0, 1.0, space, guide)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +146,7 @@ class NetworkFuse:
     Attributes:
         session: the network.
         inputs: what it sees.
-        calibration: of the pair; only its shift matters here.
+        calibration: of the pair; its shift, and for a draft its blur.
         index: `(C',)` bands that it takes, in its order; None for all as they are. The others are enlarged. Of a
             subspace always None.
     """
@@ -146,22 +159,24 @@ class NetworkFuse:
     def __call__(self, window: Window) -> Floats:
         """`(C, s·h, s·w)` of a window, in physical units."""
         inputs, index = self.inputs, self.index
-        lr = realign(window.lr, self.calibration, beyond=_LEFT_ALONE)
-        sharp = self._run(lr if index is None else lr[index], window.msi)
+        sharp = self._run(window.lr if index is None else window.lr[index], window.msi)
         if inputs.space is None:
             sharp = sharp * np.float32(inputs.divisor) + np.float32(inputs.offset)
             if index is None:
                 return sharp
-        wide = enlarge(window.lr.shape[1:], self.calibration).apply(window.lr)
+        enlarged = enlarge(window.lr.shape[1:], self.calibration)
         if inputs.space is not None:
+            wide = enlarged.apply(inputs.space.calm(window.lr))
             away = sharp - inputs.cube(wide)
             return np.asarray(wide + np.tensordot(inputs.space.basis.astype(np.float32), away, axes=1))
+        wide = enlarged.apply(window.lr)
         wide[index] = sharp
         return wide
 
     def _run(self, lr: Floats, msi: Floats) -> Floats:
         """The network; sides that do not divide are mirrored up to such that do, and cut again."""
-        low, high = self.inputs.cube(lr)[None], self.inputs.msi(msi)[None]
+        inputs, straight = self.inputs, realign(lr, self.calibration, beyond=_LEFT_ALONE)
+        low, high = inputs.cube(straight)[None], inputs.guide(inputs.cube(lr), msi)[None]
         scale, step = self.calibration.scale, self.session.card.multiple_of
         rows, cols = (-n % step for n in low.shape[2:])
         if rows or cols:
@@ -183,13 +198,18 @@ def check_network(session: Session, *, scale: int, msi_bands: int) -> None:
         raise UsageError(f"{name} sharpens a cube alone and takes no MSI; use hypersharp sharpen, or another network")
     if card.scale != scale:
         raise UsageError(f"{name} was made for scale {card.scale}, got a pair of scale {scale}; choose another")
-    if card.msi_bands != msi_bands and not card.msi_projected:
+    if card.msi_bands != msi_bands and not card.msi_drafted:
         raise UsageError(
             f"{name} takes an MSI of {card.msi_bands} bands, got one of {msi_bands}; choose bands with --msi-bands, or "
             "another network"
         )
     if card.domain == "subspace" and card.bands is None:
         raise UsageError(f"{name} does not say how many eigenimages it takes; export it again")
+
+
+def _halo(own: int, calibration: Calibration) -> int:
+    """LR pixels around a window, with those that a draft of the network's whole window needs."""
+    return own + blur_halo(calibration) + up_halo(calibration)
 
 
 def network_spec(session: Session, bands: Bands) -> FusionSpec:
@@ -203,7 +223,7 @@ def network_spec(session: Session, bands: Bands) -> FusionSpec:
 
     def fit(windows: Sequence[Window], calibration: Calibration) -> Fuse:
         if card.domain == "subspace":
-            inputs = in_subspace(windows, calibration, count=card.bands or 0, projected=card.msi_projected)
+            inputs = in_subspace(windows, calibration, count=card.bands or 0, draft=card.msi_drafted)
         else:
             taken = [w if index is None else Window(w.lr[index], w.msi, w.valid) for w in windows]
             inputs = in_bands(taken, quantile=card.quantile)
@@ -211,7 +231,7 @@ def network_spec(session: Session, bands: Bands) -> FusionSpec:
 
     return FusionSpec(
         fit=fit,
-        halo=lambda calibration: CONTEXT if card.halo is None else card.halo + up_halo(calibration),
+        halo=lambda calibration: CONTEXT if card.halo is None else _halo(card.halo, calibration),
         title=f"{card.model} (weights {session.sha256[:12]})",
         source=str(card.about.get("paper", "")),
     )
@@ -298,7 +318,7 @@ class Guided:
     def of(cls, fuse: Fuse, session: Session, msi: Source, calibration: Calibration, live: NDArray[np.intp]) -> Guided:
         """For a network."""
         card = session.card
-        halo = None if card.halo is None else card.halo + up_halo(calibration)
+        halo = None if card.halo is None else _halo(card.halo, calibration)
         return cls(fuse, msi, calibration, live, halo, card.multiple_of, card.model)
 
     def __call__(

@@ -36,18 +36,29 @@ class Subspace:
         basis: `(C, K)` physical units per unit of each eigenimage; columns of zeros pad a scene that has fewer.
         project: `(K, C)` with `project · basis` the identity, but for what is padded.
         deviation: `(C,)` standard deviation of each band, physical units; 0 for bands that the basis leaves out.
+        noise: `(C,)` of each band, as it was told; 0 for bands that the basis leaves out.
+        keep: `(C, C)` from a spectrum less the mean to the same without what is outside of the eigenimages and no more
+            than noise; bands that the basis leaves out stay as they are.
     """
 
     mean: NDArray[np.float64]
     basis: NDArray[np.float64]
     project: NDArray[np.float64]
     deviation: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    keep: NDArray[np.float64]
 
     def encode(self, values: Floats) -> Floats:
         """Eigenimages `(K, h, w)` of `(C, h, w)`, kept within what a network can be asked about."""
         away = values - self.mean[:, None, None].astype(values.dtype)
         u: Floats = np.tensordot(self.project.astype(values.dtype), away, axes=1)
         return np.clip(u, -_FURTHEST, _FURTHEST, out=u)
+
+    def calm(self, values: Floats) -> Floats:
+        """Spectra `(C, h, w)` with the same eigenimages, and of what these do not hold little noise."""
+        mean = self.mean[:, None, None].astype(values.dtype)
+        kept: Floats = mean + np.tensordot(self.keep.astype(values.dtype), values - mean, axes=1)
+        return kept
 
     def spread(self) -> NDArray[np.float64]:
         """`(K,)` what one unit of each eigenimage is in the bands, each band in units of its own deviation."""
@@ -106,9 +117,15 @@ def fit(
     values, vectors = np.linalg.eigh(scaled @ scaled.T / pixels.shape[1])
     order = np.argsort(values)[::-1][:count]
     # Noise has variance 1 here, its strongest component of few pixels more (Marchenko and Pastur, 1967).
-    edge = (1 + (alive.sum() / pixels.shape[1]) ** 0.5) ** 2 if drop_noise else 0.0
-    louder = values[order] > np.maximum(edge * (np.arange(len(order)) > 0), _NOTHING * max(values.max(), 1e-300))
+    edge = (1 + (alive.sum() / pixels.shape[1]) ** 0.5) ** 2
+    least = edge * (np.arange(len(order)) > 0) * drop_noise
+    louder = values[order] > np.maximum(least, _NOTHING * max(values.max(), 1e-300))
     order = order[louder]
+    # Noise is what most components hold, where that is more than was estimated; those of the basis stay whole.
+    loud = max(1.0, float(np.median(values[-alive.sum() :])))  # eigenvalues ascend, those of dead bands are first
+    share = np.maximum(0.0, 1 - edge * loud / np.maximum(values, 1e-300))
+    share[order] = 1.0
+    keep = (vectors * share * floor[:, None]) @ (vectors.T * white) + np.diag(~alive)
     size = np.sqrt(values[order])
     vectors = vectors[:, order]
     vectors = vectors * np.where(vectors.sum(axis=0) < 0, -1.0, 1.0)  # the sign of an eigenvector is anyone's
@@ -118,7 +135,7 @@ def fit(
     basis, project = np.zeros((len(mean), count)), np.zeros((count, len(mean)))
     basis[:, : len(order)] = vectors * size * floor[:, None]
     project[: len(order)] = (vectors / size).T * white
-    return Subspace(mean, basis, project, deviation)
+    return Subspace(mean, basis, project, deviation, np.where(alive, noise, 0.0), keep)
 
 
 def _energy(basis: NDArray[np.float64], deviation: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -37,8 +37,8 @@ class Card:
             consistency makes of bicubic enlargement (subspace).
         described: whether it takes the numbers of `infer.conditions` as channels after the eigenimages.
         msi_bands: channels of the MSI that it takes besides; None for a network that sharpens a cube alone.
-        msi_projected: whether these are the eigenimages that a regression foretells from the MSI, as many as `bands`
-            (subspace), so that the MSI may have any number of bands; else the bands themselves.
+        msi_drafted: whether these are a draft of the eigenimages, as many as `bands`
+            (subspace; `fusion.draft`), so that the MSI may have any number of bands; else the bands themselves.
         quantile: of the LR scene's magnitudes that becomes 1 (bands); 1 for the maximum.
         wavelength_nm: of the bands that it was trained on, where known.
         config: the network's own configuration, by field.
@@ -54,7 +54,7 @@ class Card:
     gives: Literal["image", "change"] = "image"
     described: bool = False
     msi_bands: int | None = None
-    msi_projected: bool = False
+    msi_drafted: bool = False
     quantile: float = 0.999
     wavelength_nm: tuple[float, ...] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)

@@ -5,12 +5,19 @@ Both directions keep the pixel convention of `cube.grid`: LR pixel (i, j) covers
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hypersharp.errors import UsageError
 from hypersharp.models._blocks import mirror_pad
+from hypersharp.models._upsample import BicubicSkip
 from hypersharp.operators.axis import shrink_bicubic
+
+Skip = Literal["none", "bicubic", "draft"]
+"""What a network adds its own part to: nothing, the enlarged cube, or the MSI where that is a draft of the result."""
 
 
 class BicubicShrink(nn.Module):
@@ -51,6 +58,32 @@ class Pairs(nn.Module):
     def forward(self, lr: Tensor, msi: Tensor) -> tuple[Tensor, Tensor]:
         """`(N, C, h, w)` and `(N, K, s·h, s·w)` to `(N, C+K, s·h, s·w)` and `(N, C+K, h, w)`."""
         return torch.cat([enlarge(lr, self.scale), msi], dim=1), torch.cat([lr, self.shrink(msi)], dim=1)
+
+
+class AddSkip(nn.Module):
+    """Adds a network's own part to what it starts from; no weights that learn."""
+
+    def __init__(self, skip: Skip, scale: int, bands: int, msi_bands: int) -> None:
+        """For one scale.
+
+        Raises:
+            UsageError: a draft has other channels than the cube.
+        """
+        super().__init__()
+        if skip == "draft" and bands != msi_bands:
+            raise UsageError(
+                f"a draft is as many channels as the cube, got {msi_bands} and {bands}; set data.msi.draft = true, or "
+                "take another skip"
+            )
+        self.skip = skip
+        self.enlarge = BicubicSkip(scale) if skip == "bicubic" else None
+
+    def forward(self, sr: Tensor, lr: Tensor, msi: Tensor) -> Tensor:
+        """`(N, C, s·h, s·w)` of the same, of `(N, C, h, w)` and of `(N, K, s·h, s·w)`."""
+        if self.enlarge is None:
+            return sr + msi if self.skip == "draft" else sr
+        added: Tensor = sr + self.enlarge(lr)
+        return added
 
 
 def enlarge(x: Tensor, scale: int) -> Tensor:

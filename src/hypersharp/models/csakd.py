@@ -19,7 +19,8 @@ Departures, with the published code as the reference:
 - The MSI is shrunk by MATLAB's antialiased bicubic, the operator of the whole package; there, by torch's without
   antialiasing, in which detail beyond the LR grid's limit aliases.
 - Any scale, any sides, any numbers of bands: there, 4, multiples of 4, and 172 bands. Nothing is fixed to values of
-  -1 … 1. As published there is no skip from the cube: the network gives the cube itself; `skip` (ours) adds bicubic.
+  -1 … 1. As published there is no skip from the cube: the network gives the cube itself; `skip` (ours) adds bicubic
+  or a draft.
 
 Not here: a spectral basis is the recipe's (`domain = "subspace"` builds it with that many bands), and consistency with
 the inputs is inference's, which knows the PSF and the noise.
@@ -39,9 +40,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hypersharp.errors import UsageError
-from hypersharp.models._fusion_blocks import Pairs
+from hypersharp.models._fusion_blocks import AddSkip, Pairs, Skip
 from hypersharp.models._spec import ModelSpec
-from hypersharp.models._upsample import BicubicSkip
 
 Fusion = Literal["sum", "channel_gates", "gates", "attention", "attention_gates"]
 _SLOPE = 0.2  # of every leaky ReLU
@@ -65,7 +65,8 @@ class Config:
         heads: of the attention.
         literal: the published contraction, which sums the attention away.
         drawn: stems, dense blocks and attention as the papers' figures have them; see `s3rnet.py`.
-        skip: add the bicubic enlargement of the cube to the result.
+        skip: what the result is added to: ``"none"``, the ``"bicubic"`` enlargement of the cube, or the ``"draft"``
+            that a recipe with `data.msi.draft` gives in the MSI's place.
     """
 
     features: int = 86
@@ -77,7 +78,7 @@ class Config:
     heads: int = 4
     literal: bool = False
     drawn: bool = False
-    skip: bool = False
+    skip: Skip = "none"
 
 
 @dataclass(frozen=True)
@@ -231,14 +232,15 @@ class FourTrunks(nn.Module):
             nn.LeakyReLU(_SLOPE),
             nn.Conv2d(bands, bands, 3, padding=1, bias=False),
         )
-        self.skip = BicubicSkip(scale) if config.skip else None
+        self.skip = AddSkip(config.skip, scale, bands, msi_bands)
 
     def forward(self, lr: Tensor, msi: Tensor) -> Tensor:
         """`(N, C, h, w)` and `(N, K, s·h, s·w)` to `(N, C, s·h, s·w)`."""
         high, low = self.pairs(lr, msi)
         fused = self.fuse(self.repeat(self.cube(lr)), self.msi(msi), self.repeat(self.low(low)), self.high(high))
         sr: Tensor = self.head(fused)
-        return sr if self.skip is None else sr + self.skip(lr)
+        added: Tensor = self.skip(sr, lr, msi)
+        return added
 
 
 def _check(config: Config) -> None:

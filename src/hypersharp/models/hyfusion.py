@@ -15,7 +15,7 @@ The authors have published no network. What the figure shows is above; what it a
 - The figure draws two enlargements in the spectral trunk; both cannot be by the whole scale. The second is kept, so
   that trunk runs at LR, at a sixteenth of the cost for a scale of 4.
 - Enlargement is bilinear; shrinking is MATLAB's antialiased bicubic. Leaky ReLUs have a slope of 0.2.
-- No dropping of layers while training, and no skip from the cube; `skip` adds bicubic.
+- No dropping of layers while training, and no skip from the cube; `skip` adds bicubic or a draft.
 Sides that are no multiple of the window are mirrored up to one, for each trunk on its own grid, and cut again.
 A spectral basis is the recipe's, consistency with the inputs is inference's, as for `csakd.py`.
 Training: L1 + SAM + stationary wavelet (SWT); the weights are not known. Adam, 1e-4, cosine.
@@ -33,9 +33,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hypersharp.models._blocks import mirror_pad
-from hypersharp.models._fusion_blocks import Pairs, enlarge
+from hypersharp.models._fusion_blocks import AddSkip, Pairs, Skip, enlarge
 from hypersharp.models._spec import ModelSpec
-from hypersharp.models._upsample import BicubicSkip
 
 _SLOPE = 0.2  # of every leaky ReLU
 _RESIDUAL = 0.2  # weight of a block's own part
@@ -52,7 +51,8 @@ class Config:
         window: side of the attention's windows, even.
         heads: at most this many.
         expansion: hidden features of each layer's feed-forward, as a multiple of the layer's width; one layer each.
-        skip: add the bicubic enlargement of the cube to the result.
+        skip: what the result is added to: ``"none"``, the ``"bicubic"`` enlargement of the cube, or the ``"draft"``
+            that a recipe with `data.msi.draft` gives in the MSI's place.
     """
 
     features: int = 96
@@ -61,7 +61,7 @@ class Config:
     window: int = 8
     heads: int = 6
     expansion: tuple[int, ...] = (2, 2, 2, 1, 1)
-    skip: bool = False
+    skip: Skip = "none"
 
 
 class WindowAttention(nn.Module):
@@ -209,7 +209,7 @@ class HyFusion(nn.Module):
         )
         self.refine = Blocks(1, config)
         self.tail = nn.Conv2d(features, bands, 3, padding=1)
-        self.skip = BicubicSkip(scale) if config.skip else None
+        self.skip = AddSkip(config.skip, scale, bands, msi_bands)
 
     def forward(self, lr: Tensor, msi: Tensor) -> Tensor:
         """`(N, C, h, w)` and `(N, K, s·h, s·w)` to `(N, C, s·h, s·w)`."""
@@ -218,7 +218,8 @@ class HyFusion(nn.Module):
         spectral = self.spectral_end(functional.leaky_relu(enlarge(self.spectral(low), self.scale), _SLOPE))
         both = self.couple(torch.cat([spatial, spectral], dim=1))
         sr: Tensor = self.tail(self.refine(both))
-        return sr if self.skip is None else sr + self.skip(lr)
+        added: Tensor = self.skip(sr, lr, msi)
+        return added
 
 
 def _linear(features: int, to: int) -> nn.Linear:

@@ -101,7 +101,7 @@ def card_of(
         scale=data.scale,
         bands=channels,
         msi_bands=data.msi_channels,
-        msi_projected=data.msi is not None and data.msi.project,
+        msi_drafted=data.msi is not None and data.msi.draft,
         halo=spec.halo(network_config),
         multiple_of=spec.multiple_of,
         domain=data.domain,

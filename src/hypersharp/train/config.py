@@ -90,8 +90,9 @@ class MsiConfig(Section):
 
     Attributes:
         bands: of it; the network is built for so many.
-        project: let the network see in their place the eigenimages that a regression on the cube foretells from them
-            (subspace); it then serves an MSI of any bands, and `bands` is only how many are drawn without `srfs`.
+        draft: let the network see in their place a linear draft of the eigenimages, made of cube and image
+            (subspace; `fusion.draft`); it then serves an MSI of any bands, and `bands` is how many are drawn without
+            `srfs`.
         srfs: responses that are drawn from, each as `degrade.srf.parse_srf` takes it; the first is validated with. None
             for super-Gaussians at random places of the scene's bands, of random widths.
         assumed_wavelength_nm: of the first and the last band of scenes that do not say theirs; others evenly between.
@@ -101,7 +102,7 @@ class MsiConfig(Section):
     """
 
     bands: _Positive
-    project: bool = False
+    draft: bool = False
     srfs: list[str] = []
     assumed_wavelength_nm: tuple[float, float] | None = None
     snr_db: tuple[float, float] = (20.0, 40.0)
@@ -111,7 +112,7 @@ class MsiConfig(Section):
     def _as_many(self) -> MsiConfig:
         for text in self.srfs:
             count = len(parse_srf(text).responses)
-            if count != self.bands and not self.project:
+            if count != self.bands and not self.draft:
                 raise ValueError(f"expected SRFs of {self.bands} bands, {text} has {count}; name one for each band")
         return self
 
@@ -191,8 +192,8 @@ class DataConfig(Section):
             raise ValueError('vary needs domain = "subspace" and scenes that are degraded whole')
         if self.msi is not None and self.crop_then_degrade:
             raise ValueError("msi needs scenes that are degraded whole; leave out crop_then_degrade")
-        if self.msi is not None and self.msi.project and self.domain != "subspace":
-            raise ValueError('msi.project needs domain = "subspace"')
+        if self.msi is not None and self.msi.draft and self.domain != "subspace":
+            raise ValueError('msi.draft needs domain = "subspace"')
         if self.msi is not None and self.vary is not None and (self.vary.describe or self.vary.change):
             raise ValueError("networks that fuse are told nothing and give the image: vary.describe and change = false")
         if (self.gain or self.balance) and (self.domain != "bands" or self.msi is not None):
@@ -206,7 +207,7 @@ class DataConfig(Section):
         """Channels of the MSI that a network takes; None where there is none."""
         if self.msi is None:
             return None
-        return self.components if self.msi.project else self.msi.bands
+        return self.components if self.msi.draft else self.msi.bands
 
 
 class ObjectiveConfig(Section):

@@ -76,7 +76,7 @@ class Observed:
         windows, known = self.windows(), self.calibration
         if data.domain == "bands":
             return in_bands(windows, quantile=data.divisor)
-        return in_subspace(windows, known, count=data.components, projected=data.msi.project)
+        return in_subspace(windows, known, count=data.components, draft=data.msi.draft)
 
 
 def pairs(scenes: Sequence[Scene], generated: Sequence[Scene], data: DataConfig, *, seed: int) -> Iterator[Instance]:
@@ -122,12 +122,13 @@ def make_pair(scene: Scene, data: DataConfig, draw: np.random.Generator, *, name
         draw=draw,
     )
     inputs = seen.inputs(data)
+    cube = inputs.cube(seen.lr)
     pair = Pair(
         name,
-        torch.from_numpy(inputs.cube(seen.lr)),
+        torch.from_numpy(cube),
         torch.from_numpy(inputs.cube(hr)),
         scene.valid & seen.whole.repeat(data.scale, axis=0).repeat(data.scale, axis=1),
-        torch.from_numpy(inputs.msi(seen.msi)),
+        torch.from_numpy(inputs.guide(cube, seen.msi)),
     )
     return Instance(pair, torch.zeros(0), torch.zeros(0)) if inputs.space is None else in_space(pair, inputs.space)
 

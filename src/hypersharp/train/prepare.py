@@ -170,8 +170,10 @@ def _check_described(config: RunConfig, network_config: Any, described: int) -> 
     """Whether the network takes what describes a scene, and adds to nothing what is a change."""
     vary = config.data.vary
     wanted = {"describing": described, "skip": vary is None or not vary.change}
+    skip = getattr(network_config, "skip", True)
+    found = {"describing": getattr(network_config, "describing", 0), "skip": skip not in (False, "none")}
     for field, value in wanted.items():
-        has = getattr(network_config, field, {"describing": 0, "skip": True}[field])
+        has = found[field]
         if has != value:
             raise UsageError(
                 f"data.vary needs {config.model.name} with {field} = {str(value).lower()}, got {str(has).lower()}; "
@@ -240,7 +242,7 @@ def make_objective(
         ("domain", card.domain, data.domain),
         ("number of channels", card.bands, channels),
         ("number of MSI channels", card.msi_bands, data.msi_channels),
-        ("setting data.msi.project =", card.msi_projected, data.msi is not None and data.msi.project),
+        ("setting data.msi.draft =", card.msi_drafted, data.msi is not None and data.msi.draft),
     ):
         if theirs != ours:
             raise UsageError(f"the teacher {path.name} has the {name} {theirs}, the student {ours}; choose another")
