@@ -165,6 +165,7 @@ def refusals(tmp_path):
             "trained on a band at 1000.0 nm; the nearest of the cube is at 900.0 nm",
         ),
         "none.safetensors": (lambda path: None, "expected an existing model file"),
+        "folder": (lambda path: path.mkdir(), "name the weights in it"),
         "nocard.safetensors": (no_card, "carries no card; write nocard.card.json beside it"),
         "other.safetensors": (other_weights, "expected the weights of lkca_net as its card says"),
         "cut.safetensors": (cut, "not a checkpoint that can be read"),

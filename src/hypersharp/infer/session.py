@@ -85,6 +85,17 @@ class Ensemble:
         return total
 
 
+def check_file(path: Path) -> None:
+    """Refuse what is no file.
+
+    Raises:
+        FileFormatError: it is missing, or a folder.
+    """
+    if not path.is_file():
+        what = "name the weights in it, best.safetensors" if path.is_dir() else "check the path"
+        raise FileFormatError(f"expected an existing model file, got {os.fspath(path)!r}; {what}")
+
+
 def _turned(planes: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.rot90(planes[..., ::-1] if turn >= 4 else planes, turn % 4, (2, 3)))
 
@@ -128,8 +139,7 @@ class OnnxSession:
     @cached_property
     def _session(self) -> Any:
         runtime = require("onnxruntime", "", "running an .onnx model")
-        if not self.path.is_file():
-            raise FileFormatError(f"expected an existing model file, got {os.fspath(self.path)!r}; check the path")
+        check_file(self.path)
         options = runtime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.log_severity_level = 3

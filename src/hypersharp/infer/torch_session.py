@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hypersharp import models
 from hypersharp._require import require
 from hypersharp.errors import FileFormatError
-from hypersharp.infer.session import OnnxSession, Session
+from hypersharp.infer.session import OnnxSession, Session, check_file
 from hypersharp.models._card import CARD_KEY, Card, config_from_dict
 
 ENDINGS = (".safetensors", ".pth", ".pt")
@@ -128,8 +128,7 @@ def read_card(path: Path) -> Card:
     Raises:
         FileFormatError: the file is missing or damaged, or there is no card.
     """
-    if not path.is_file():
-        raise FileFormatError(f"expected an existing model file, got {str(path)!r}; check the path")
+    check_file(path)
     text = None
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError, safe_open
