@@ -40,7 +40,7 @@ from hypersharp.models._count import count_macs, count_parameters
 from hypersharp.train.config import DataConfig, load_config
 from hypersharp.train.pairs import observe, response_of
 
-METHODS = ("exp", "gsa", "sfim", "glp", "fuse", "cnmf", "hysure", "cstf", "auto")
+METHODS = ("exp", "gsa", "sfim", "glp", "lmmse", "fuse", "cnmf", "hysure", "cstf", "auto")
 TITLES = {"mpsnr_db": "MPSNR (dB)", "mssim": "MSSIM", "sam_deg": "SAM (°)", "ergas": "ERGAS"}
 METRICS = tuple(TITLES)
 DRAWN = ("mpsnr_db", "sam_deg")  # as the CSAKD paper draws its robustness

@@ -27,7 +27,7 @@ from hypersharp.fusion.scene import window_of
 
 __all__ = ["CANDIDATES", "Choice", "Score", "Trial", "Zone", "choose", "trial_of", "zones_of"]
 
-CANDIDATES = ("gsa", "sfim", "glp", "fuse", "hysure", "cnmf")
+CANDIDATES = ("gsa", "sfim", "glp", "lmmse", "fuse", "hysure", "cnmf")
 """What `auto` tries where nothing else is asked for; CNMF is best on some noisy pairs, and takes most of the time."""
 
 Estimator = Callable[[Cube], Cube]

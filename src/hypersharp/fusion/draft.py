@@ -75,28 +75,29 @@ def fit_draft(windows: Sequence[Window], calibration: Calibration, space: Subspa
         fine_kept.append(at_hr)
         pieces.append((window.msi, np.broadcast_to(known, window.msi.shape)))
     own_noise = np.nan_to_num(estimate_noise(pieces)) ** 2
-    room = _room(_joined(low, kept), _joined(eigenimages, kept), calibration)
+    room = _room(_joined(low, kept), _joined(eigenimages, kept))
+    room /= noise_left(calibration.blur(windows[0].msi.shape[1:]))
     fine = told @ wiener(_covariance(details, fine_kept), np.diag(np.minimum(own_noise, room)))
     rest = [u - _mixed(told, y) for u, y in zip(eigenimages, low, strict=True)]
-    own = wiener(_covariance(rest, kept), (space.project * space.noise**2) @ space.project.T)
+    # Each for itself: where the border is not known, a loud eigenimage is off by more than there is in a faint one.
+    total, noise = np.diag(_covariance(rest, kept)), (space.project**2) @ space.noise**2
+    own = np.diag(np.maximum(0.0, 1 - np.divide(noise, total, out=np.ones_like(total), where=total > 0)))
     return Draft(found.mean_x, fine, told - fine - own @ told, own, calibration)
 
 
-def _room(low: NDArray[np.float64], u: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:
-    """`(B,)` variance that the MSI's noise has at most: by what the eigenimages do not explain of it at LR.
+def _room(low: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`(B,)` variance that the MSI's noise has at most at LR: what the eigenimages do not explain of it.
 
     Where a scene is rough all over, a few bands cannot tell it from noise; `calibrate` bounds the noise alike.
 
     Args:
         low: `(B, n)` MSI at LR.
         u: `(K, n)` eigenimages.
-        calibration: of the pair.
     """
     terms = np.concatenate([u, np.ones((1, u.shape[1]))])
     rest = low.T - terms.T @ np.linalg.lstsq(terms.T, low.T, rcond=None)[0]
     free = max(1, low.shape[1] - len(terms))
-    largest = (rest**2).sum(axis=0) / free * (1 + 2 * np.sqrt(2 / free))  # two standard errors up
-    return np.asarray(largest / noise_left(calibration.blur((calibration.scale, calibration.scale))))
+    return np.asarray((rest**2).sum(axis=0) / free * (1 + 2 * np.sqrt(2 / free)))  # two standard errors up
 
 
 def wiener(total: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
