@@ -81,7 +81,7 @@ def test_the_result_in_hand_is_lazy_and_answers_in_kind(cubes, monkeypatch):
 def test_auto_says_what_it_chose_and_why(cubes):
     ready = prepare_fusion(*cubes)
     choice = ready.report["choice"]
-    assert set(choice["methods"].values()) <= {"glp", "lmmse", "fuse", "hysure"}
+    assert set(choice["methods"].values()) <= {"glp", "fuse", "hysure"}
     assert set(choice["reduced_test"]["gain_db_over_enlarged"]) == set(CANDIDATES)
     assert choice["reason"] in ready.cube.history[-1]
     assert ready.report["consistency"]["cube"]["rmse_over_noise"] < 3
