@@ -35,7 +35,7 @@ class Draft:
         mean: `(B,)` of the MSI.
         fine: `(K, B)`.
         coarse: `(K, B)`.
-        own: `(K, K)`.
+        own: `(K,)`.
         calibration: of the pair; its blur and shift.
     """
 
@@ -49,7 +49,7 @@ class Draft:
         """`(K, s·h, s·w)` of the cube's eigenimages `(K, h, w)`, not realigned, and the MSI `(B, s·h, s·w)`."""
         away = msi - self.mean.astype(np.float32)[:, None, None]
         low = self.calibration.blur(msi.shape[1:]).apply(away)
-        both = _mixed(self.own, u) + _mixed(self.coarse, low)
+        both = self.own.astype(np.float32)[:, None, None] * u + _mixed(self.coarse, low)
         return np.asarray(_mixed(self.fine, away) + enlarge(u.shape[1:], self.calibration).apply(both))
 
 
@@ -81,8 +81,8 @@ def fit_draft(windows: Sequence[Window], calibration: Calibration, space: Subspa
     rest = [u - _mixed(told, y) for u, y in zip(eigenimages, low, strict=True)]
     # Each for itself: where the border is not known, a loud eigenimage is off by more than there is in a faint one.
     total, noise = np.diag(_covariance(rest, kept)), (space.project**2) @ space.noise**2
-    own = np.diag(np.maximum(0.0, 1 - np.divide(noise, total, out=np.ones_like(total), where=total > 0)))
-    return Draft(found.mean_x, fine, told - fine - own @ told, own, calibration)
+    own = np.maximum(0.0, 1 - np.divide(noise, total, out=np.ones_like(total), where=total > 0))
+    return Draft(found.mean_x, fine, told - fine - own[:, None] * told, own, calibration)
 
 
 def _room(low: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.float64]:
