@@ -81,3 +81,11 @@ def test_smooth_places_are_not_chosen_for_their_noise_nor_for_being_filled(bands
     np.testing.assert_allclose(estimate_noise([(values, valid)]), 3, rtol=0.1)
     tiny = values[:, 60:75, :15]  # four places: the differences of all of them have to do
     np.testing.assert_allclose(estimate_noise([(tiny, np.ones(tiny.shape, bool))]), 3, rtol=0.2)
+
+
+@pytest.mark.parametrize(("bands", "side"), [(190, 25), (50, 25), (190, 37), (12, 20), (190, 10)])
+def test_many_bands_on_few_pixels_do_not_hide_noise(bands: int, side: int) -> None:
+    """Differences of one pixel are not independent, so that bands predict more of each other's noise."""
+    noise = np.random.default_rng(3).standard_normal((bands, side, side))
+    found = estimate_noise([(noise, np.ones(noise.shape, bool))])
+    assert np.sqrt((found**2).mean()) == pytest.approx(1, abs=0.04)

@@ -13,6 +13,9 @@ from hypersharp.errors import NoDataError
 Window = tuple[NDArray[np.floating], NDArray[np.bool_]]
 _NEIGHBOURS = 24  # bands that may predict a band where samples are few
 _MIN_SAMPLES = 64
+# Samples that a predictor takes. Each pixel is in four differences, and noise fits noise best along the directions that
+# most of it lies in: with L the Laplacian of the grid, tr(L²) / tr(L) = 5 of the 2 that each difference has.
+_TAKEN = 2.5
 _FEW = 16  # bands up to which regression leaves much of the scene, so that its smoothest places are asked
 _BLOCK = 6  # pixels along a side of a place; even
 _SMOOTHEST, _LEAST_PLACES = 0.1, 16  # share of all places, and how many at least
@@ -82,14 +85,14 @@ def _residual_spread(steps: NDArray[np.float64]) -> NDArray[np.float64]:
         covariance = steps @ steps.T / samples
         covariance[np.diag_indices(bands)] += 1e-9
         left = 1.0 / np.diag(np.linalg.inv(covariance))
-        return np.asarray(np.sqrt(left * samples / max(1, samples - bands + 1)))
+        return np.asarray(np.sqrt(left * samples / max(1.0, samples - _TAKEN * (bands - 1))))
     count = max(1, min(_NEIGHBOURS, samples // 8, bands - 1))
     spread = np.empty(bands)
     for band in range(bands):
         near = np.argsort(np.abs(np.arange(bands) - band), kind="stable")[1 : count + 1]
         weights, *_ = np.linalg.lstsq(steps[near].T, steps[band], rcond=None)
         left = steps[band] - weights @ steps[near]
-        spread[band] = np.sqrt((left**2).sum() / max(1, samples - count))
+        spread[band] = np.sqrt((left**2).sum() / max(1.0, samples - _TAKEN * count))
     return spread
 
 

@@ -30,8 +30,8 @@ __all__ = ["CANDIDATES", "Choice", "Score", "Trial", "Zone", "choose", "trial_of
 CANDIDATES = ("gsa", "sfim", "glp", "fuse", "hysure", "cnmf")
 """What `auto` tries where nothing else is asked for; CNMF is best on some noisy pairs, and takes most of the time.
 
-LMMSE is not among them: the test one scale down, where it comes out even with HySure on noisy cubes, takes it there though
-HySure is 1 dB ahead (docs/log.md).
+LMMSE is not among them: the test one scale down has it even with HySure on noisy cubes, and takes it where HySure is
+1 dB ahead (docs/log.md).
 """
 
 Estimator = Callable[[Cube], Cube]
