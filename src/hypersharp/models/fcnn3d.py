@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hypersharp.models._blocks import mirror_pad
+from hypersharp.models._blocks import PlanesShuffle, mirror_pad
 from hypersharp.models._spec import ModelSpec
 from hypersharp.models._upsample import BicubicSkip
 
@@ -91,7 +91,7 @@ class LowResolutionFCNN(nn.Module):
             nn.Conv2d(second, third, 1),
             nn.ReLU(inplace=True),
         )
-        self.upsample = nn.Sequential(nn.Conv2d(third, bands * scale**2, 5, padding=2), nn.PixelShuffle(scale))
+        self.upsample = nn.Sequential(nn.Conv2d(third, bands * scale**2, 5, padding=2), PlanesShuffle(scale))
 
     def forward(self, lr: Tensor) -> Tensor:
         """`(N, C, h, w)` to `(N, C, s·h, s·w)`."""
