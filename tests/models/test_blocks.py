@@ -9,7 +9,14 @@ import torch
 from torch import nn
 
 from hypersharp.models import lkca
-from hypersharp.models._blocks import DepthwiseConv, PlanesShuffle, average_groups, band_groups, mirror_pad
+from hypersharp.models._blocks import (
+    DepthwiseConv,
+    PlanesShuffle,
+    VolumeConv,
+    average_groups,
+    band_groups,
+    mirror_pad,
+)
 
 
 @pytest.mark.parametrize(("bands", "number"), [(128, 21), (48, 8), (102, 17), (8, 1), (9, 2), (3, 1), (1, 1)])
@@ -45,11 +52,25 @@ def test_depthwise_convolution_and_its_gradients_are_those_of_torch(side, dilati
     torch.manual_seed(0)
     padding = dilation * (side // 2)
     plain = nn.Conv2d(6, 6, side, padding=padding, dilation=dilation, groups=6).double()
-    ours = DepthwiseConv(6, side, dilation).double()
+    same_values_and_gradients(plain, DepthwiseConv(6, side, dilation).double(), torch.randn(2, 6, *size))
+
+
+@pytest.mark.parametrize("kernel", [(1, 3, 5), (3, 1, 1), (1, 1, 1), (3, 3, 3)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_convolution_of_volumes_and_its_gradients_are_those_of_torch(kernel, layout, batch):
+    torch.manual_seed(0)
+    plain = nn.Conv3d(4, 6, kernel, padding=tuple(side // 2 for side in kernel)).double()
+    x = torch.randn(batch, 4, 5, 3, 7).contiguous(memory_format=layout)
+    same_values_and_gradients(plain, VolumeConv(4, 6, kernel).double(), x)
+
+
+def same_values_and_gradients(plain: nn.Module, ours: nn.Module, start: torch.Tensor) -> None:
+    """Both modules, with the weights of `plain`, give one result and one gradient of everything."""
     ours.load_state_dict(plain.state_dict())
-    x = torch.randn(2, 6, *size, dtype=torch.float64, requires_grad=True)
+    x = start.double().requires_grad_()
     y = x.detach().clone().requires_grad_()
-    weight = torch.randn(2, 6, *size, dtype=torch.float64)
+    weight = torch.randn(plain(x).shape, dtype=torch.float64)
     (plain(x) * weight).sum().backward()
     (ours(y) * weight).sum().backward()
     assert torch.allclose(plain(x), ours(y), atol=1e-12)

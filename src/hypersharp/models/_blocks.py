@@ -79,6 +79,33 @@ class DepthwiseConv(nn.Conv2d):
         return apply(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
 
 
+class VolumeConv(nn.Conv3d):
+    """A 3-D convolution of equal padding, fast on a processor where its kernel is flat.
+
+    Kernels of one band see a batch of images, and those of one pixel see images of bands by pixels: 2-D convolutions of
+    the same values, without a copy where `x` lies channel by channel (`torch.channels_last_3d`), as the result does.
+    """
+
+    def __init__(self, into: int, out: int, kernel: tuple[int, int, int]) -> None:
+        """A kernel of bands, rows and columns, all odd."""
+        bands, rows, columns = kernel
+        super().__init__(into, out, kernel, padding=(bands // 2, rows // 2, columns // 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, F, C, h, w)` to the same but for `F`."""
+        bands, rows, columns = self.kernel_size
+        if not eager_on_cpu(x) or (bands > 1 and rows * columns > 1):
+            return super().forward(x)
+        batch, _, depth, height, width = x.shape
+        if bands == 1:
+            weight, flat = self.weight[:, :, 0], (batch * depth, height, width, -1)
+        else:
+            weight, flat = self.weight[..., 0], (batch, depth, height * width, -1)
+        images = x.permute(0, 2, 3, 4, 1).reshape(flat).permute(0, 3, 1, 2)
+        done = functional.conv2d(images, weight, self.bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2))
+        return done.permute(0, 2, 3, 1).reshape(batch, depth, height, width, -1).permute(0, 4, 1, 2, 3)
+
+
 class ChannelGate(nn.Module):
     """Squeeze and excitation: each channel times a weight in 0 … 1 from the means of all (Hu et al., CVPR 2018)."""
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from hypersharp.errors import UsageError
+from hypersharp.models._blocks import VolumeConv, eager_on_cpu
 from hypersharp.models._spec import ModelSpec
 
 
@@ -44,15 +45,17 @@ class Config:
 
 def _conv(into: int, out: int, kernel: tuple[int, int, int]) -> nn.Module:
     """Convolution over bands, rows and columns that keeps the sides, with normalised weights."""
-    bands, rows, columns = kernel
-    layer: nn.Module = weight_norm(nn.Conv3d(into, out, kernel, padding=(bands // 2, rows // 2, columns // 2)))
+    layer: nn.Module = weight_norm(VolumeConv(into, out, kernel))
     return layer
 
 
 def _separable(features: int) -> nn.Sequential:
     """1×3×3 and 3×1×1, each with ReLU; `(N, F, C, h, w)`."""
     return nn.Sequential(
-        _conv(features, features, (1, 3, 3)), nn.ReLU(), _conv(features, features, (3, 1, 1)), nn.ReLU()
+        _conv(features, features, (1, 3, 3)),
+        nn.ReLU(inplace=True),
+        _conv(features, features, (3, 1, 1)),
+        nn.ReLU(inplace=True),
     )
 
 
@@ -64,11 +67,13 @@ class MixedModule(nn.Module):
         super().__init__()
         self.units = nn.ModuleList(_separable(features) for _ in range(3))
         self.pairs = nn.ModuleList(
-            nn.Sequential(_conv(features, features, (1, 3, 3)), nn.ReLU(), _conv(features, features, (1, 3, 3)))
+            nn.Sequential(
+                _conv(features, features, (1, 3, 3)), nn.ReLU(inplace=True), _conv(features, features, (1, 3, 3))
+            )
             for _ in range(3)
         )
         self.gammas = nn.Parameter(torch.ones(3))
-        self.join = nn.Sequential(_conv(3 * features, features, (1, 1, 1)), nn.ReLU())
+        self.join = nn.Sequential(_conv(3 * features, features, (1, 1, 1)), nn.ReLU(inplace=True))
         self.last = _separable(features)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,6 +116,8 @@ class MCNet(nn.Module):
         """`(N, C, h, w)` to `(N, C, s·h, s·w)`."""
         batch, bands, height, width = lr.shape
         start = self.head((lr - self.band_means).unsqueeze(1))
+        if eager_on_cpu(lr):
+            start = start.contiguous(memory_format=torch.channels_last_3d)  # for all that follows
         x = start
         for module in self.body:
             x = module(x) + start
