@@ -7,6 +7,16 @@ from torch.nn import functional
 
 from hypersharp import models
 from hypersharp.models import fcnn3d
+from hypersharp.models._count import count_macs
+
+
+def test_runs_of_bands_compute_nothing_twice():
+    """By hand: before the last layer, of 5×5 pixels and 3 bands, there are 4 rows and columns and 2 bands more."""
+    wanted = 9 * 36 * 36 * (64 * 7 * 81 + 64 * 32 + 32 * 9) + 7 * 32 * 32 * 9 * 3 * 25
+    for bands_at_once in (1, 2, 4, 100):
+        config = fcnn3d.Config(voxels=bands_at_once * 32 * 32)
+        net = models.build("fcnn3d", bands=7, scale=4, config=config)
+        assert count_macs(net, bands=7, lr_size=(8, 8)) == wanted
 
 
 def test_the_low_resolution_form_is_the_one_with_three_depth_taps():

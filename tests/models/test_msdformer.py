@@ -21,6 +21,14 @@ def test_offsets_start_at_zero_where_it_is_a_plain_convolution():
     assert torch.allclose(layer(x), functional.conv2d(x, kernel, padding=1), rtol=0, atol=1e-12)
 
 
+def test_positions_are_exact_in_bfloat16_beyond_column_256():
+    layer, x = fresh(2).float(), torch.randn(1, 2, 3, 400)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        found = layer(x)
+        wanted = functional.conv2d(x, layer.taps.weight.reshape(2, 2, 3, 3), padding=1)
+    assert (found - wanted).abs().max() < 0.05 * wanted.std()
+
+
 def test_taps_that_are_moved_equal_a_direct_sum():
     layer, x = fresh(2), torch.randn(2, 2, 4, 5, dtype=torch.float64)
     with torch.no_grad():

@@ -105,6 +105,18 @@ def test_shape_for_each_scale_odd_and_minimal_sizes(name, scale, size):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_bfloat16_where_torch_chooses_is_float32_but_for_its_rounding(name):
+    net, inputs = small(name), images(name, 2, 6, 8, 6)
+    with torch.no_grad():
+        wanted = net(*inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = net(*inputs)
+    assert (found - wanted).abs().max() < 0.15 * spread(wanted)
+    found.float().square().mean().backward()
+    assert all(torch.isfinite(weight.grad).all() for weight in net.parameters() if weight.grad is not None)
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("bands", [1, 5, 31])
 def test_the_number_of_bands_is_free(name, bands):
     net = fresh(name, bands, 4)
@@ -219,7 +231,7 @@ def test_weights_round_trip_and_the_seed_repeats(name, tmp_path):
 
 @pytest.mark.parametrize("name", but_for("test_the_bicubic_skip_carries_the_scene"))
 def test_the_bicubic_skip_carries_the_scene(name):
-    """With every weight at zero a network with a plain skip is bicubic, one with a mixed skip is zero."""
+    """With every weight at zero a network with a plain skip is bicubic, one with a mixed skip or none is zero."""
     from hypersharp.operators import bicubic_enlarge
 
     net = fresh(name).eval()
@@ -229,7 +241,7 @@ def test_the_bicubic_skip_carries_the_scene(name):
     inputs = images(name, 1, 6, 7, 5)
     out = net(*inputs).detach().numpy()
     wide = bicubic_enlarge((7, 5), 2).apply(inputs[0].double().numpy())
-    assert np.abs(out - wide).max() < 1e-5 or np.abs(out).max() == 0
+    assert np.abs(out - wide if table.TABLE[name].plain_skip else out).max() < 1e-5
 
 
 def test_an_allowance_names_a_test_that_is_here():

@@ -75,6 +75,8 @@ class DepthwiseConv(nn.Conv2d):
 
     def _convolved(self, x: Tensor) -> Tensor:
         assert self.bias is not None
+        if torch.is_autocast_enabled(x.device.type):
+            x = x.to(torch.get_autocast_dtype(x.device.type))
         apply: Callable[..., Tensor] = _Depthwise.apply
         return apply(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
 

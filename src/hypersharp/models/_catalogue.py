@@ -28,6 +28,8 @@ class Entry:
         halo: LR pixels that a pixel depends on; None where there is no bound.
         parameters: weights at the paper's configuration; None where it cannot be built so.
         macs: true multiply-accumulates of one LR cube, with its MSI where the network fuses.
+        unused: weights that the published code or count holds besides and never uses.
+        unused_macs: multiply-accumulates that those cost there.
         msi_bands: bands of that MSI; None where the network takes none.
         paper: where it is described.
     """
@@ -38,6 +40,8 @@ class Entry:
     halo: int | None
     parameters: int | None
     macs: int | None
+    unused: int
+    unused_macs: int
     msi_bands: int | None
     paper: str
 
@@ -63,6 +67,7 @@ def counted(name: str, *, bands: int, scale: int, lr_size: tuple[int, int], msi_
     """
     spec = models.get_spec(name)
     weights = macs = None
+    unused = unused_macs = 0
     fused = msi_bands if spec.task == "fuse" else None
     if scale in spec.scales:
         import torch
@@ -73,7 +78,10 @@ def counted(name: str, *, bands: int, scale: int, lr_size: tuple[int, int], msi_
             net = models.build(name, bands=bands, scale=scale, msi_bands=fused)
         msi = None if fused is None else (fused, scale)
         weights, macs = count_parameters(net), count_macs(net, bands=bands, lr_size=lr_size, msi=msi)
-    return Entry(name, spec.task, spec.scales, spec.halo(spec.config()), weights, macs, fused, spec.paper)
+        unused = spec.unused(bands, scale, spec.config())
+        unused_macs = spec.unused_macs(bands, scale, spec.config()) * lr_size[0] * lr_size[1]
+    halo = spec.halo(spec.config())
+    return Entry(name, spec.task, spec.scales, halo, weights, macs, unused, unused_macs, fused, spec.paper)
 
 
 def store() -> None:

@@ -28,7 +28,6 @@ class ModelSpec:
         paper: where it is described.
         unused: `(bands, scale, config) -> weights` that the published code or count holds and never uses.
         unused_macs: `(bands, scale, config) -> multiply-accumulates per LR pixel` that those weights cost.
-        dtypes: what it runs in.
     """
 
     build: Callable[..., nn.Module]
@@ -41,4 +40,3 @@ class ModelSpec:
     paper: str
     unused: Callable[[int, int, Any], int] = lambda bands, scale, config: 0
     unused_macs: Callable[[int, int, Any], int] = lambda bands, scale, config: 0
-    dtypes: tuple[str, ...] = ("float32", "bfloat16")

@@ -4,13 +4,13 @@ Paper: Chen et al., "Cross-Scope Spatial-Spectral Information Aggregation for Hy
 IEEE TIP 2024.
 Idea: attention in flat and in tall windows (2×16 and 16×2), half of the features each; keys and values are the
 window's, while queries are pooled from the whole image down to the window's shape, half of the channels by mean and
-half by maximum. Spectral attention and a gated feed-forward follow, in stages that EDLGFS took over. Departures, all
-of them faults of the published code: queries are repeated for each sample (there, the windows of a batch ask with
-another sample's queries); products are divided by the root of the heads' true width (there, of twice it); sides that
-are no multiple of 16 are mirrored up to one and cut again, so any size runs at any scale; a LayerNorm of 360 weights
-in each layer that is never called is left out (named in `unused`). Layers 2 and 4 of a stage shift the windows by half
-of their sides; pixels that meet only by wrapping round do not see each other. Which half of the channels is pooled how
-is not known; the counts do not tell.
+half by maximum. Spectral attention and a gated feed-forward follow, in stages that EDLGFS took over. Departures, all of
+them faults of the published code: queries are repeated for each sample (there, the windows of a batch ask with another
+sample's queries); products are divided by the root of the heads' true width (there, of twice it); sides that are no
+multiple of 16 are mirrored up to one and cut again, so any size runs at any scale; a LayerNorm of 360 weights in each
+layer that is never called, 5,760 in all, is left out (named in `unused`). Layers 2 and 4 of a stage shift the windows
+by half of their sides; pixels that meet only by wrapping round do not see each other. Which half of the channels is
+pooled how is not known; the counts do not tell.
 Training: L1 + 0.3 · SAM + 0.1 · gradient; Adam, learning rate 1e-4, half every 150 of 300 epochs; batch 32.
 
 Letters: N batch, C bands, F features (180), h w rows and columns of LR, a b those of a window, T = a·b, s scale.

@@ -6,7 +6,8 @@ Idea: the cube enlarged by bicubic interpolation is one volume of one channel; 6
 two 1×1×1 layers of 32 and 9 channels, one kernel of 5×5 pixels and 3 bands. The same 39,405 weights serve any number
 of bands.
 Departures: the published network has no padding and returns a cube that is 12 pixels and 8 bands smaller; here the
-enlarged cube is mirrored by 6 pixels and 4 bands first. Large cubes go through in runs of bands, which is exact.
+enlarged cube is mirrored by 6 pixels and 4 bands first, so its margins cost arithmetic, too. Large cubes go through in
+runs of bands, which is exact and computes nothing twice.
 `fcnn3d_lr` is LKCA's form (Shi et al.), solved from its counts: bands are channels of a volume one band deep at low
 resolution, so two of the three depth taps of its first and last layers only ever meet zeros. They are left out (named
 in `unused`), which makes the layers 2-D. It is not Mei's method. Neither takes an `Upsampler`: the first enlarges
@@ -70,9 +71,14 @@ class FCNN3D(nn.Module):
             wide = mirror_pad(wide, dim, margin, margin)
         volume = wide.unsqueeze(1)  # (N, 1, C + 8, H + 12, W + 12)
         run = max(1, self.voxels // (batch * height * width))  # bands at once
-        if run >= bands:
-            return self.body(volume).squeeze(1)  # type: ignore[no-any-return]
-        parts = [self.body(volume[:, :, at : min(at + run, bands) + 8]) for at in range(0, bands, run)]
+        parts: list[Tensor] = []
+        kept: list[Tensor] = []  # what the next run needs of this one's features: their last two bands
+        for at in range(0, bands + 2, run):
+            features = self.body[:-1](volume[:, :, at : min(at + run, bands + 2) + 6])
+            features = torch.cat([*kept, features], dim=2) if kept else features
+            if features.shape[2] > 2:
+                parts.append(self.body[-1](features))
+            kept = [features[:, :, -2:]]
         return torch.cat(parts, dim=2).squeeze(1)
 
 

@@ -7,7 +7,8 @@ each finds also goes through a pair of 2-D convolutions, band by band, and the t
 Each module gets the head's features again. A transposed 3-D convolution enlarges. All weights are normalised.
 Departures: the published code subtracts the means of the 31 bands of one data set; here `band_means` are a matter of
 the configuration, none unless given. The last two layers hold 64 features at HR, so they go through in runs of bands,
-which is exact. They are a transposed 3-D convolution and no PixelShuffle, so no `Upsampler` is taken.
+which is exact; up to two bands at either end of a run are computed twice. They are a transposed 3-D convolution and no
+PixelShuffle, so no `Upsampler` is taken.
 Training: L1; Adam, learning rate 1e-4, half every 35 of 200 epochs; batch 16.
 
 Letters: N batch, C bands, F features (64), h w rows and columns of LR, s scale.

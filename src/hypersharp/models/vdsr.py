@@ -4,11 +4,13 @@ Paper: Kim, Lee, Lee, "Accurate Image Super-Resolution Using Very Deep Convoluti
 Idea: twenty 3×3 convolutions with ReLU between them; the network learns only what bicubic enlargement lacks. `vdsr`
 works on the enlarged cube, as published, with all bands as channels. `vdsr_lr` is the form in the tables of LKCA (Shi
 et al.): the same chain without biases on the LR cube, its last convolution giving C·s² channels to a PixelShuffle.
-Departures: none are known for `vdsr`, whose paper has one band. The form of `vdsr_lr` is solved from LKCA's counts,
+Departures: the paper has one band and one network for all scales; here all bands are channels, and a network has one
+scale. The last convolution starts as torch's own. The form of `vdsr_lr` is solved from LKCA's counts,
 which it meets in every cell (its Table VI prints two entries in each other's row); that it adds bicubic is assumed.
 Only `vdsr_lr` takes an `Upsampler`: `vdsr` enlarges first and has no PixelShuffle.
 Training: squared error; SGD with momentum 0.9 and weight decay 1e-4; learning rate 0.1, a tenth every 20 of 80 epochs;
-gradients clipped to 0.01 / learning rate; batch 64.
+batch 64. The paper clips each value of the gradient to 0.01 / learning rate; here its norm is clipped at a constant
+0.4, so that late steps are shorter than the paper's.
 
 Letters: N batch, C bands, F features, h w rows and columns of LR, s scale.
 """
