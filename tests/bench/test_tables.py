@@ -60,6 +60,15 @@ def test_what_prints_alike_is_marked_alike_and_what_is_not_known_is_not_marked()
     assert cells(text, PLAIN, "net_b")[5] == "-"
 
 
+def test_a_seed_without_a_value_leaves_no_spread():
+    row = Row("net", False, (means(31, math.nan), means(32, 2)), 1, 1)
+    text = markdown([*ROWS[:2], row])
+    assert cells(text, PLAIN, "net")[3] == "**31.5000** ± 0.7071"
+    assert cells(text, PLAIN, "net")[5] == "-"
+    (line,) = [one for one in csv.DictReader(io.StringIO(as_csv([row]))) if one["group"] == "test"]
+    assert (line["sam_deg"], line["sam_deg_spread"]) == ("nan", "nan")
+
+
 def test_rmse_has_four_digits_in_any_unit():
     text = markdown(ROWS)
     assert [cells(text, PLAIN, name)[7].strip("*<u>/") for name in ("bicubic", "bicubic + consistency", "net_b")] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -63,9 +64,11 @@ class Row:
         return statistics.fmean(one[group][metric] for one in self.means)
 
     def spread(self, group: str, metric: str) -> float | None:
-        """Standard deviation over the seeds, with n − 1; None for one seed."""
+        """Standard deviation over the seeds, with n − 1; None for one seed, NaN where a value is not finite."""
         values = [one[group][metric] for one in self.means]
-        return statistics.stdev(values) if len(values) > 1 else None
+        if len(values) < 2:
+            return None
+        return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
     def groups(self) -> tuple[str, ...]:
         """The groups of scenes that were scored."""

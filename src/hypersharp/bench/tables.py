@@ -148,7 +148,9 @@ def _column(rows: Sequence[Row], group: str, metric: str, markup: _Markup) -> li
     cells = []
     for row, value, text in zip(rows, values, shown, strict=True):
         spread = row.spread(group, metric)
-        after = "" if spread is None else markup.plus_minus + _digits(spread, _decimals(value, metric))
+        after = ""
+        if spread is not None and math.isfinite(spread):
+            after = markup.plus_minus + _digits(spread, _decimals(value, metric))
         cells.append(marks.get(text, str)(text) + after)
     return cells
 
