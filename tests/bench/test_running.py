@@ -133,6 +133,19 @@ def test_a_network_that_fails_is_named_and_the_others_go_on(plan, tmp_path):
     assert "No row: fcnn3d_lr, seed 0: " in (tmp_path / "out" / "table.md").read_text()
 
 
+def test_a_damaged_run_is_named_and_the_others_have_their_rows(finished, tmp_path):
+    plan, folder, made = finished
+    out = tmp_path / "out"
+    shutil.copytree(folder, out)
+    (out / "fcnn3d_lr_seed0" / "config.json").write_text("{")
+    (out / "fcnn3d_lr_seed1" / "last.state").write_bytes(b"damaged")
+    (out / "fcnn3d_lr_seed1" / "scores.json").unlink()
+    again = run(plan, out, resume=True, quiet=True, speed=False)
+    assert again.rows == [*made.rows[:2], *made.rows[4:]]
+    assert "not a recipe that can be read" in again.failed["fcnn3d_lr, seed 0"]
+    assert "not the state of a run" in again.failed["fcnn3d_lr, seed 1"]
+
+
 def test_bicubic_alone_needs_no_network_and_speed_is_kept(data, plan, tmp_path):
     alone = dataclasses.replace(plan, models=())
     said = []

@@ -57,6 +57,14 @@ def test_networks_to_tables_and_back(scenes, tmp_path, capsys):
     assert [float(line["mpsnr_db"]) for line in again] == pytest.approx([float(line["mpsnr_db"]) for line in first])
 
 
+def test_a_network_without_a_row_is_named_and_the_status_says_so(scenes, tmp_path, capsys):
+    arguments = ["bench", "--models", "vdsr_lr", *scenes, *SMALL, "--set", "train.lr=1e30", "--set", "train.clip=0"]
+    assert run([*arguments, "--out", str(tmp_path / "out")]) == 1
+    shown = capsys.readouterr().out
+    assert "No row: vdsr_lr, seed 0: the " in shown
+    assert "| bicubic + consistency |" in shown
+
+
 def test_the_protocol_of_a_recipe_changed_by_options(scenes, tmp_path, capsys):
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(

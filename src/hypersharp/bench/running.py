@@ -15,7 +15,7 @@ from hypersharp.bench.plan import Plan, recipe_of
 from hypersharp.bench.rows import BICUBIC, END, SCORES, Finished, Row, read_run, rows_of
 from hypersharp.bench.speed import measure
 from hypersharp.bench.tables import as_csv, latex, markdown
-from hypersharp.errors import TrainingError, UsageError, WriteError
+from hypersharp.errors import HypersharpError, UsageError, WriteError
 from hypersharp.infer.session import Session
 from hypersharp.infer.torch_session import ModuleSession, load_model
 from hypersharp.models._card import config_from_dict
@@ -52,6 +52,11 @@ class Comparison:
         """With one more paragraph above the tables."""
         return replace(self, about=(*self.about, paragraph))
 
+    @property
+    def paragraphs(self) -> tuple[str, ...]:
+        """All that stands above the tables: protocol, budget, and the networks that have no row."""
+        return (*self.about, *(f"No row: {name}: {' '.join(why.split())}" for name, why in self.failed.items()))
+
     def write(self, folder: Path) -> None:
         """`table.md`, `table.tex` and `table.csv` into a folder.
 
@@ -59,9 +64,8 @@ class Comparison:
             WriteError: one cannot be written.
         """
         _make(folder)
-        about = [*self.about, *(f"No row: {name}: {why}" for name, why in self.failed.items())]
-        write_text(folder / "table.md", markdown(self.rows, about=about))
-        write_text(folder / "table.tex", latex(self.rows, about=about))
+        write_text(folder / "table.md", markdown(self.rows, about=self.paragraphs))
+        write_text(folder / "table.tex", latex(self.rows, about=self.paragraphs))
         write_text(folder / "table.csv", as_csv(self.rows))
 
 
@@ -72,7 +76,7 @@ def run(
 
     Every network has a folder of its own with the state of its training, so a run that is killed and resumed keeps
     what is finished and goes on within what is not. A network that cannot be trained (a term that is not finite, a
-    setting that it does not know) is named, and the others go on.
+    damaged state) is named, and the others go on.
 
     Args:
         plan: what is compared.
@@ -94,24 +98,15 @@ def run(
     material = _scored(plan.data)
     groups = {"validation": material.validation, "test": material.test}
     bicubic = _bicubic({group: held for group, held in groups.items() if held})
+    runs: list[Finished] = []
     failed: dict[str, str] = {}
     for (name, seed), recipe in recipes.items():
-        where = _folder_of(folder, name, seed)
-        if (where / SCORES).is_file():
-            say(f"{name}, seed {seed}: finished before")
-            continue
-        say(f"{name}, seed {seed}: training")
+        one = f"{name}, seed {seed}"
         try:
-            result = train(recipe, where, resume=resume, quiet=quiet)
-        except (UsageError, TrainingError) as error:
-            failed[f"{name}, seed {seed}"] = str(error)
-            say(f"{name}, seed {seed}: {error}")
-            continue
-        seen = result.steps * recipe.train.batch
-        say(f"{name}, seed {seed}: {seen} patches in {result.seconds:.0f} s")
-    runs = [
-        read_run(_folder_of(folder, name, seed), name) for name, seed in recipes if f"{name}, seed {seed}" not in failed
-    ]
+            runs.append(_finished(recipe, _folder_of(folder, name, seed), one, resume=resume, quiet=quiet, say=say))
+        except HypersharpError as error:
+            failed[one] = str(error)
+            say(f"{one}: {error}")
     about = [_protocol_of(plan.data), _budget_of(plan)]
     rows = rows_of(runs, bicubic)
     if speed:
@@ -157,6 +152,17 @@ def _checked(plan: Plan, name: str, seed: int) -> RunConfig:
     return recipe
 
 
+def _finished(recipe: RunConfig, where: Path, called: str, *, resume: bool, quiet: bool, say: Say) -> Finished:
+    """A run of a network, trained now unless it was before."""
+    if (where / SCORES).is_file():
+        say(f"{called}: finished before")
+    else:
+        say(f"{called}: training")
+        result = train(recipe, where, resume=resume, quiet=quiet)
+        say(f"{called}: {result.steps * recipe.train.batch} patches in {result.seconds:.0f} s")
+    return read_run(where, recipe.model.name)
+
+
 def _folder_of(folder: Path, name: str, seed: int) -> Path:
     return folder / f"{name}_seed{seed}"
 
@@ -188,7 +194,11 @@ def _claim(folder: Path, plan: Plan, *, resume: bool) -> None:
 def _check_folder(folder: Path, recipe: RunConfig) -> None:
     """Refuse a run of other settings: its row would not belong to this table."""
     path = folder / "config.json"
-    if path.is_file() and load_config(path) != recipe:
+    try:
+        same = not path.is_file() or load_config(path) == recipe
+    except HypersharpError:  # damaged: it has no row, and the others go on
+        return
+    if not same:
         raise UsageError(f"{folder} holds a run of other settings; resume with those, or choose another with --out")
 
 

@@ -135,12 +135,15 @@ def _show(made: Comparison, out: str | None, *, as_json: bool) -> None:
         made = made.said(f"Command: {command}.") if command else made
         made.write(Path(out))
     if as_json:
-        texts = {"markdown": markdown(made.rows, about=made.about), "latex": latex(made.rows), "csv": as_csv(made.rows)}
+        told = markdown(made.rows, about=made.paragraphs)
+        texts = {"markdown": told, "latex": latex(made.rows), "csv": as_csv(made.rows)}
         print(json.dumps({"rows": len(made.rows), "failed": made.failed, "output": out, **texts}))
-        return
-    print(markdown(made.rows, about=made.about), end="")
-    if out is not None:
-        print(f"\n{out}: table.md, table.tex and table.csv")
+    else:
+        print(markdown(made.rows, about=made.paragraphs), end="")
+        if out is not None:
+            print(f"\n{out}: table.md, table.tex and table.csv")
+    if made.failed:
+        raise typer.Exit(1)
 
 
 def _say(line: str) -> None:
