@@ -92,6 +92,16 @@ def test_what_is_finished_is_kept_and_networks_can_be_added(finished, tmp_path, 
     assert again.rows == made.rows
     with pytest.raises(UsageError, match="holds a run of other settings"):
         run(dataclasses.replace(plan, patches=64), out, resume=True, quiet=True, speed=False)
+    assert json.loads((out / "plan.json").read_text())["patches"] == 32, "what is refused changes nothing"
+
+
+def test_a_mistake_leaves_nothing_behind_and_resuming_nothing_begins(data, plan, tmp_path):
+    wrong = data.model_copy(update={"validation": ["hold"]})
+    with pytest.raises(FileFormatError, match="no scene 'hold'"):
+        run(dataclasses.replace(plan, data=wrong), tmp_path / "out", speed=False)
+    assert not (tmp_path / "out").exists()
+    run(dataclasses.replace(plan, models=()), tmp_path / "out", resume=True, speed=False)
+    assert (tmp_path / "out" / "table.md").is_file()
 
 
 def test_a_network_that_was_half_trained_ends_as_if_it_had_not_been_stopped(finished, plan, tmp_path, monkeypatch):

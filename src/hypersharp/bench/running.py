@@ -25,7 +25,7 @@ from hypersharp.train.config import DataConfig, RunConfig, load_config
 from hypersharp.train.domain import Held, Material, load_material, score_all
 from hypersharp.train.loop import train
 
-_SPEED = "speed.json"
+_SPEED, _MARKER = "speed.json", "plan.json"
 _TILE = 64
 Say = Callable[[str], None]
 
@@ -92,12 +92,13 @@ def run(
         WriteError: a file cannot be written.
     """
     recipes = {(name, seed): _checked(plan, name, seed) for name in plan.models for seed in range(plan.seeds)}
-    _claim(folder, plan, resume=resume)
+    _check_free(folder, resume=resume)
     for (name, seed), recipe in recipes.items():
         _check_folder(_folder_of(folder, name, seed), recipe)
     material = _scored(plan.data)
     groups = {"validation": material.validation, "test": material.test}
     bicubic = _bicubic({group: held for group, held in groups.items() if held})
+    _claim(folder, plan)
     runs: list[Finished] = []
     failed: dict[str, str] = {}
     for (name, seed), recipe in recipes.items():
@@ -174,11 +175,14 @@ def _make(folder: Path) -> None:
         raise WriteError(f"{folder}: cannot be made ({error.strerror or error}); choose another with --out") from None
 
 
-def _claim(folder: Path, plan: Plan, *, resume: bool) -> None:
-    """Make the folder, or refuse one that holds a comparison already."""
-    marker = folder / "plan.json"
-    if marker.exists() and not resume:
+def _check_free(folder: Path, *, resume: bool) -> None:
+    """Refuse a folder that holds a comparison already, unless it is to go on."""
+    if (folder / _MARKER).exists() and not resume:
         raise UsageError(f"{folder} holds a comparison already; go on with --resume, or choose another with --out")
+
+
+def _claim(folder: Path, plan: Plan) -> None:
+    """Make the folder and mark it; not before everything is checked, so that a mistake leaves nothing behind."""
     _make(folder)
     said = {
         "models": plan.models,
@@ -188,7 +192,7 @@ def _claim(folder: Path, plan: Plan, *, resume: bool) -> None:
         "seeds": plan.seeds,
         "settings": plan.settings,
     }
-    write_text(marker, json.dumps(said, indent=1) + "\n")
+    write_text(folder / _MARKER, json.dumps(said, indent=1) + "\n")
 
 
 def _check_folder(folder: Path, recipe: RunConfig) -> None:
