@@ -17,6 +17,7 @@ from hypersharp.bench.rows import read_run
 from hypersharp.errors import FileFormatError, UsageError, WriteError
 from hypersharp.infer.torch_session import TorchSession
 from hypersharp.train import loop
+from hypersharp.train.config import load_config
 
 NAMES = ["bicubic", "bicubic + consistency", "fcnn3d_lr", "fcnn3d_lr + consistency", "vdsr_lr", "vdsr_lr + consistency"]
 
@@ -133,6 +134,18 @@ def test_a_network_at_its_cap_is_named_with_the_patches_it_saw(plan, tmp_path):
         assert row.patches == (4,), "the step that passes the cap is the last one"
         assert row.notes == ("stopped at its cap of 1e-06 minutes after 4 of 32 patches",)
     assert "- vdsr_lr: stopped at its cap" in (tmp_path / "out" / "table.md").read_text()
+
+
+def test_a_network_at_its_cap_without_validation_is_not_said_to_have_stopped_early(data, plan, tmp_path):
+    unseen = data.model_copy(update={"validation": []})
+    alone = dataclasses.replace(plan, models=("vdsr_lr",), data=unseen, cap_minutes=1e-6)
+    made = run(alone, tmp_path / "out", quiet=True, speed=False)
+    assert made.rows[2].notes == ("stopped at its cap of 1e-06 minutes after 4 of 32 patches",)
+    assert "; no validation: the last weights; test other" in made.about[0]
+    settings = load_config(tmp_path / "out" / "vdsr_lr_seed0" / "config.json")
+    one = read_run(tmp_path / "out" / "vdsr_lr_seed0")
+    patient = settings.model_copy(update={"train": settings.train.model_copy(update={"minutes": 60, "patience": 2})})
+    assert "early, no longer getting better" in dataclasses.replace(one, config=patient, seconds=30.0).note
 
 
 def test_a_network_that_fails_is_named_and_the_others_go_on(plan, tmp_path):

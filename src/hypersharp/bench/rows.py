@@ -87,7 +87,7 @@ class Finished:
         checkpoint: these weights.
         scores: as in `scores.json`.
         patches: HR patches seen.
-        seconds: that training took.
+        seconds: that training took up to its last validation; 0 where there was none.
     """
 
     folder: Path
@@ -106,8 +106,11 @@ class Finished:
         whole = train.epochs * (data.per_epoch // train.batch * train.batch)
         if not whole or self.patches >= whole:
             return ""
-        late = train.minutes and self.seconds >= 60 * train.minutes
-        why = f"at its cap of {train.minutes:g} minutes" if late else "early, no longer getting better"
+        # Without a validation there is neither a time in the log nor a reason to stop early.
+        if train.minutes and (not self.seconds or self.seconds >= 60 * train.minutes):
+            why = f"at its cap of {train.minutes:g} minutes"
+        else:
+            why = "early, no longer getting better," if train.patience else "before its end"
         return f"stopped {why} after {self.patches:,} of {whole:,} patches"
 
 

@@ -256,12 +256,13 @@ def _protocol_of(data: DataConfig) -> str:
     domain = "the bands themselves" if data.domain == "bands" else f"{data.components} eigenimages of each scene"
     order = "patches cut first and then degraded" if data.crop_then_degrade else "whole scenes degraded"
     block = "" if data.block is None else f", a block of {data.block.size} at the {data.block.side} held out"
+    scenes = [*data.validation, *(["the block"] if data.block else [])]
+    chosen = f"validation {', '.join(scenes)}, which chooses the best weights" if scenes else "no validation: the last weights"
     made = " and generated scenes" if data.generated else ""
     made += f", varied {data.vary.instances} times" if data.vary else ""
     return (
         f"Protocol: scale {data.scale}, degradation {data.degradation}, {order}; networks see {domain}; patches of "
-        f"{data.patch} x {data.patch} HR pixels. Trained on {', '.join(data.train)}{made}{block}; validation "
-        f"{', '.join(data.validation) or 'the block'}, which chooses the best weights; test "
+        f"{data.patch} x {data.patch} HR pixels. Trained on {', '.join(data.train)}{made}{block}; {chosen}; test "
         f"{', '.join(data.test) or 'none'}. Scores: protocol ours."
     )
 
