@@ -177,8 +177,15 @@ def test_bicubic_alone_needs_no_network_and_speed_is_kept(data, plan, tmp_path):
     assert [row.title for row in made.rows] == NAMES[:2]
     assert all(row.seconds is not None and row.seconds > 0 for row in made.rows)
     said.clear()
-    assert run(alone, tmp_path / "out", resume=True, say=said.append).rows == made.rows
+    stored = tmp_path / "out" / "speed.json"
+    stored.write_text(stored.read_text().replace("1 thread.", "7 threads."))
+    again = run(alone, tmp_path / "out", resume=True, say=said.append)
+    assert again.rows == made.rows
     assert said == []
+    assert any("in turn, 7 threads." in line for line in again.about), "as it was when they were measured"
+    stored.write_text(json.dumps({row.title: row.seconds for row in made.rows}))
+    run(alone, tmp_path / "out", resume=True, say=said.append)
+    assert said == ["measuring the speed on held"], "who wrote this did not say how"
 
 
 def test_the_speed_of_every_row_is_measured(finished):

@@ -228,16 +228,14 @@ def _timed(
     """The rows with their seconds, and how these were measured; measured again only for other rows than last time."""
     threads = torch.get_num_threads()
     bands, height, width = held.scene.hr.shape
-    said = (
-        f"Seconds: {held.scene.name}, {bands} bands, {height} x {width} HR pixels, sharpened from arrays in memory; "
-        f"median of 3, all rows in turn, {threads} thread{'s' * (threads != 1)}."
-    )
-    titles = [row.title for row in rows]
+    scene = f"Seconds: {held.scene.name}, {bands} bands, {height} x {width} HR pixels, "
     stored = None if folder is None else folder / _SPEED
-    seconds: dict[str, float] = {}
-    if stored is not None and stored.is_file():
-        seconds = json.loads(stored.read_text(encoding="utf-8"))
-    if sorted(seconds) != sorted(titles):
+    said, seconds = ("", {}) if stored is None else _stored_speed(stored)
+    if not said.startswith(scene) or sorted(seconds) != sorted(row.title for row in rows):
+        said = (
+            f"{scene}sharpened from arrays in memory; median of 3, all rows in turn, "
+            f"{threads} thread{'s' * (threads != 1)}."
+        )
         say(f"measuring the speed on {held.scene.name}")
         sessions: dict[str, Session | None] = {BICUBIC: None}
         for one in runs:
@@ -248,8 +246,17 @@ def _timed(
             found = measure(held, sessions, tile=_TILE, consistency=consistency)
             seconds |= {name + end: value for name, value in found.items()}
         if stored is not None:
-            write_text(stored, json.dumps(seconds, indent=1) + "\n")
+            write_text(stored, json.dumps({"said": said, "seconds": seconds}, indent=1) + "\n")
     return [replace(row, seconds=seconds[row.title]) for row in rows], said
+
+
+def _stored_speed(path: Path) -> tuple[str, dict[str, float]]:
+    """How seconds were measured last time, and those; nothing where that is not known."""
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        return str(held["said"]), {str(title): float(value) for title, value in held["seconds"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "", {}
 
 
 def _protocol_of(data: DataConfig) -> str:
