@@ -14,9 +14,11 @@ from safetensors.torch import load_file
 
 from hypersharp.bench import collect, run
 from hypersharp.bench.rows import read_run
+from hypersharp.bench.running import _counting
 from hypersharp.errors import FileFormatError, UsageError, WriteError
 from hypersharp.infer.torch_session import TorchSession
 from hypersharp.train import loop
+from hypersharp.train.checkpoint import with_about
 from hypersharp.train.config import load_config
 
 NAMES = ["bicubic", "bicubic + consistency", "fcnn3d_lr", "fcnn3d_lr + consistency", "vdsr_lr", "vdsr_lr + consistency"]
@@ -244,6 +246,45 @@ def test_runs_that_do_not_belong_together_are_refused(finished, tmp_path):
             collect(runs, speed=False)
         assert "\n" not in str(caught.value)
     assert len(collect([("a", base), ("b", slower)], speed=False).rows) == 6
+
+
+def test_what_a_table_of_finished_runs_says_holds_for_every_row(finished, tmp_path):
+    _, folder, _ = finished
+    base = folder / "vdsr_lr_seed0"
+    bands = changed(base, tmp_path / "bands", config=lambda held: held["data"].update(domain="bands"))
+    block = changed(base, tmp_path / "block", config=lambda held: held["data"].update(block={"size": 4}))
+    for other, key in ((bands, "domain"), (block, "block")):
+        with pytest.raises(UsageError, match=rf"has another data\.{key} than .*; put it into a table of its own"):
+            collect([(None, base), ("b", other)], speed=False)
+
+    small = {"train": ["one"], "components": 2, "vary": {"instances": 5}}
+    less = changed(base, tmp_path / "less", config=lambda held: held["data"].update(small))
+    made = collect([(None, base), (None, folder / "vdsr_lr_seed1"), ("b", less)], speed=False)
+    assert [row.notes for row in made.rows[:4]] == [()] * 4
+    (note,) = made.rows[4].notes
+    assert "data.components = 2" in note
+    assert "data.train = [one]" in note
+    assert "data.vary = {instances: 5, " in note
+    assert note.endswith(", unlike vdsr_lr")
+    assert "Patches seen: vdsr_lr 32, b 32." in made.about
+
+
+def test_other_commits_and_all_patches_of_the_seeds_are_said(finished, tmp_path):
+    _, folder, _ = finished
+    base = read_run(folder / "vdsr_lr_seed0")
+    ages = ("a" * 12, "b" * 12)
+    runs = [
+        dataclasses.replace(base, label=label, card=with_about(base.card, {"commit": at}))
+        for label, at in zip("xyz", (ages[0], ages[0], ages[1]), strict=True)
+    ]
+    assert _counting(runs).endswith(f" Trained at commit {ages[0]} (x, y); {ages[1]} (z).")
+    assert _counting(runs[:2]).endswith(f" Trained at commit {ages[0]}.")
+    text = tmp_path / "short"
+    shutil.copytree(folder / "vdsr_lr_seed1", text)
+    log = [line for line in (text / "log.jsonl").read_text().splitlines() if json.loads(line)["step"] <= 4]
+    (text / "log.jsonl").write_text("\n".join(log) + "\n")
+    made = collect([(None, folder / "vdsr_lr_seed0"), (None, text)], speed=False)
+    assert "Patches seen: vdsr_lr 16 to 32." in made.about
 
 
 def test_folders_that_are_no_finished_runs_are_refused(finished, tmp_path):

@@ -25,6 +25,10 @@ from hypersharp.train.log import read_lines
 SCORES = "scores.json"
 BICUBIC, END = "bicubic", " + consistency"
 _SAME = 1e-6  # relative difference below which two scores of bicubic are those of one protocol
+_PROTOCOL = ("data.scale", "data.degradation", "data.domain", "data.block")
+"""What makes a table's numbers comparable besides the scored scenes, which the bicubic rows tell."""
+_FREE = ("data.root", "data.validation", "data.test", "data.per_epoch")
+"""What may be written otherwise for the same scenes, and what the budget says."""
 
 Means = Mapping[str, Mapping[str, float]]
 """Group of scenes (``"validation"``, ``"test"``) to metric to its mean over these scenes."""
@@ -174,6 +178,43 @@ def rows_of(runs: Sequence[Finished], bicubic: Mapping[str, Any] | None = None) 
             means = tuple(_means(one.scores[one.config.model.name + end]) for one in same)
             rows.append(replace(plain, consistency=bool(end), means=means))
     return rows
+
+
+def told_apart(rows: Sequence[Row], runs: Sequence[Finished]) -> list[Row]:
+    """The rows, each with what its training data have other than those of the first run.
+
+    Raises:
+        UsageError: a run was validated or tested otherwise, or sees another domain.
+    """
+    first = runs[0]
+    notes: dict[str, tuple[str, ...]] = {}
+    for one in runs:
+        apart = _apart(one.config.data.model_dump(), first.config.data.model_dump(), "data")
+        for key in _PROTOCOL:
+            if key in apart or any(name.startswith(f"{key}.") for name in apart):
+                raise UsageError(f"{one.folder} has another {key} than {first.folder}; put it into a table of its own")
+        trained = [f"{key} = {value}" for key, value in apart.items() if key not in _FREE]
+        if trained:
+            notes[one.label] = (f"trained with {', '.join(trained)}, unlike {first.label}",)
+    return [replace(row, notes=(*notes.get(row.name, ()), *row.notes)) for row in rows]
+
+
+def _apart(ours: Mapping[str, Any], theirs: Mapping[str, Any], above: str) -> dict[str, str]:
+    """Our values that are not theirs, by dotted key, for people."""
+    found: dict[str, str] = {}
+    for name, value in ours.items():
+        other, key = theirs.get(name), f"{above}.{name}"
+        if value == other:
+            continue
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            found |= _apart(value, other, key)
+        elif isinstance(value, Mapping):
+            found[key] = f"{{{', '.join(f'{inner}: {held}' for inner, held in value.items())}}}"
+        elif isinstance(value, list | tuple):
+            found[key] = f"[{', '.join(map(str, value))}]"
+        else:
+            found[key] = "none" if value is None else str(value)
+    return found
 
 
 def _read_scores(path: Path, name: str) -> dict[str, Any]:

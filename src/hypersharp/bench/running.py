@@ -12,7 +12,7 @@ import torch
 
 from hypersharp import _version, models
 from hypersharp.bench.plan import Plan, recipe_of
-from hypersharp.bench.rows import BICUBIC, END, SCORES, Finished, Row, read_run, rows_of
+from hypersharp.bench.rows import BICUBIC, END, SCORES, Finished, Row, read_run, rows_of, told_apart
 from hypersharp.bench.speed import measure
 from hypersharp.bench.tables import as_csv, latex, markdown
 from hypersharp.errors import HypersharpError, UsageError, WriteError
@@ -113,7 +113,7 @@ def run(
     if speed:
         rows, said = _timed(rows, runs, (material.validation or material.test)[0], folder, say=say)
         about.append(said)
-    made = Comparison(rows, (*about, _counting()), failed)
+    made = Comparison(rows, (*about, _counting(runs)), failed)
     made.write(folder)
     return made
 
@@ -131,16 +131,14 @@ def collect(runs: Sequence[tuple[str | None, Path]], *, speed: bool = True, say:
         FileFormatError: a folder is none of a run, or a scene cannot be read.
     """
     found = [read_run(folder, label) for label, folder in runs]
-    rows = rows_of(found)
+    rows = told_apart(rows_of(found), found)
     data = found[0].config.data
-    about = [_protocol_of(data)]
-    budgets = {one.label: one.patches for one in found}
-    about.append("Patches seen: " + ", ".join(f"{label} {seen:,}" for label, seen in budgets.items()) + ".")
+    about = [_protocol_of(data), _seen(rows)]
     if speed:
         material = _scored(data)
         rows, said = _timed(rows, found, (material.validation or material.test)[0], None, say=say)
         about.append(said)
-    return Comparison(rows, (*about, _counting()), {})
+    return Comparison(rows, (*about, _counting(found)), {})
 
 
 def _checked(plan: Plan, name: str, seed: int) -> RunConfig:
@@ -264,7 +262,11 @@ def _protocol_of(data: DataConfig) -> str:
     order = "patches cut first and then degraded" if data.crop_then_degrade else "whole scenes degraded"
     block = "" if data.block is None else f", a block of {data.block.size} at the {data.block.side} held out"
     scenes = [*data.validation, *(["the block"] if data.block else [])]
-    chosen = f"validation {', '.join(scenes)}, which chooses the best weights" if scenes else "no validation: the last weights"
+    chosen = (
+        f"validation {', '.join(scenes)}, which chooses the best weights"
+        if scenes
+        else "no validation: the last weights"
+    )
     made = " and generated scenes" if data.generated else ""
     made += f", varied {data.vary.instances} times" if data.vary else ""
     return (
@@ -283,10 +285,31 @@ def _budget_of(plan: Plan) -> str:
     )
 
 
-def _counting() -> str:
+def _seen(rows: Sequence[Row]) -> str:
+    """Patches of every network; of seeds that differ the fewest and the most."""
+    said = []
+    for row in rows:
+        if row.patches and not row.consistency:
+            ends = dict.fromkeys((min(row.patches), max(row.patches)))
+            said.append(f"{row.name} {' to '.join(f'{seen:,}' for seen in ends)}")
+    return f"Patches seen: {', '.join(said)}."
+
+
+def _counting(runs: Sequence[Finished]) -> str:
+    """What the costs are of, and what made the table; the commits of the runs where these are others."""
     version = f"hypersharp {_version.__version__}"
     source = commit()
+    origins: dict[str, list[str]] = {}
+    for one in runs:
+        labels = origins.setdefault(str(one.card.about.get("commit") or "not known"), [])
+        labels += [one.label] * (one.label not in labels)
+    trained = ""
+    if len(origins) > 1:
+        said = [f"{at} ({', '.join(labels)})" for at, labels in origins.items()]
+        trained = f" Trained at commit {'; '.join(said)}."
+    elif origins and source not in origins and "not known" not in origins:
+        trained = f" Trained at commit {next(iter(origins))}."
     return (
         f"MACs: an LR cube of {LR_SIZE[0]} x {LR_SIZE[1]} with the channels that the network sees, bicubic not "
-        f"counted. Made with {version}{f', commit {source}' if source else ''}."
+        f"counted. Made with {version}{f', commit {source}' if source else ''}.{trained}"
     )
