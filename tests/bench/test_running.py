@@ -241,6 +241,8 @@ def test_runs_that_do_not_belong_together_are_refused(finished, tmp_path):
         ([(None, base), ("else", other)], r"bicubic has the mpsnr_db 1 there"),
         ([(None, base), ("else", scenes)], "scored on other scenes"),
         ([], "at least one finished run"),
+        ([("bicubic", base)], "got the name 'bicubic'; name it otherwise"),
+        ([("a + consistency", base)], r"got the name 'a \+ consistency'; name it otherwise"),
     ):
         with pytest.raises(UsageError, match=said) as caught:
             collect(runs, speed=False)

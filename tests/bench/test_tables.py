@@ -96,6 +96,18 @@ def test_latex_says_the_same():
     assert all(line.count("&") == 9 for line in text.splitlines() if line.endswith(r"\\"))
 
 
+def test_a_name_with_signs_of_the_markup_is_shown_as_it_is():
+    row = Row("SAM\\ &%$#{}~^_|\nx", False, (means(31, 2),), 1, 1, notes=("one\ntwo",))
+    (line,) = [
+        line for line in latex([*ROWS[:2], row]).splitlines() if line.startswith("SAM") and "validation" not in line
+    ][:1]
+    name = r"SAM\textbackslash{} \&\%\$\#\{\}\textasciitilde{}\textasciicircum{}\_| x"
+    assert line.startswith(f"{name} & ")
+    text = markdown([*ROWS[:2], row])
+    assert "\n| SAM\\ &%$#{}~^_\\| x | 0.000 | " in text
+    assert text.endswith(" x: one two\n")
+
+
 def test_csv_holds_every_number_in_full():
     lines = list(csv.DictReader(io.StringIO(as_csv(ROWS))))
     assert len(lines) == 12

@@ -164,6 +164,7 @@ def rows_of(runs: Sequence[Finished], bicubic: Mapping[str, Any] | None = None) 
         raise UsageError("a table needs at least one finished run, got none")
     base = runs[0].scores if bicubic is None else bicubic
     for one in runs:
+        _check_label(one)
         _check_protocol(one, base)
     labels: dict[str, list[Finished]] = {}
     for one in runs:
@@ -231,6 +232,15 @@ def _read_scores(path: Path, name: str) -> dict[str, Any]:
 
 def _means(groups: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Means:
     return {group: scenes["mean"] for group, scenes in groups.items()}
+
+
+def _check_label(one: Finished) -> None:
+    """Refuse a name that the table gives to other rows."""
+    if one.label == BICUBIC or one.label.endswith(END):
+        raise UsageError(
+            f"{one.folder}: a table has rows {BICUBIC!r} and {END.strip()!r} of its own, got the name {one.label!r}; "
+            "name it otherwise: NAME=DIR"
+        )
 
 
 def _check_protocol(one: Finished, base: Mapping[str, Any]) -> None:

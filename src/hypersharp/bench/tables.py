@@ -32,15 +32,33 @@ class _Markup:
     plus_minus: str
     up: str
     down: str
+    text: Callable[[str], str]
 
 
-_MARKDOWN = _Markup(lambda text: f"**{text}**", lambda text: f"<u>{text}</u>", " ± ", " ↑", " ↓")
+_TEX = str.maketrans(
+    {char: rf"\{char}" for char in "&%$#{}_"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "°": r"$^\circ$"}
+)
+
+
+def _in_markdown(text: str) -> str:
+    """Text as a cell shows it."""
+    return " ".join(text.split()).replace("|", r"\|")
+
+
+def _in_latex(text: str) -> str:
+    """Text with nothing in it that LaTeX takes for its own."""
+    return " ".join(text.split()).translate(_TEX)
+
+
+_MARKDOWN = _Markup(lambda text: f"**{text}**", lambda text: f"<u>{text}</u>", " ± ", " ↑", " ↓", _in_markdown)
 _LATEX = _Markup(
     lambda text: rf"\textbf{{{text}}}",
     lambda text: rf"\underline{{{text}}}",
     r" $\pm$ ",
     r" $\uparrow$",
     r" $\downarrow$",
+    _in_latex,
 )
 
 
@@ -71,7 +89,7 @@ def latex(rows: Sequence[Row], *, about: Sequence[str] = ()) -> str:
         body = [_cells(line) for line in _body(chosen, group, _LATEX)]
         parts += [
             r"\begin{table}",
-            rf"\caption{{{_escaped(_title(group, kind))}}}",
+            rf"\caption{{{_in_latex(_title(group, kind))}}}",
             rf"\begin{{tabular}}{{l{'r' * (columns - 1)}}}",
             r"\toprule",
             _cells(_header(_LATEX)),
@@ -120,7 +138,9 @@ def _title(group: str, kind: bool) -> str:
 
 
 def _header(markup: _Markup) -> list[str]:
-    measured = [_TITLES[name] + (markup.down if name in _LOWER_IS_BETTER else markup.up) for name in METRICS]
+    measured = [
+        markup.text(_TITLES[name]) + (markup.down if name in _LOWER_IS_BETTER else markup.up) for name in METRICS
+    ]
     return ["Method", "Params (M)", "MACs (G)", *measured, "s / Mpixel"]
 
 
@@ -129,7 +149,7 @@ def _body(rows: Sequence[Row], group: str, markup: _Markup) -> list[list[str]]:
     columns = [_column(rows, group, metric, markup) for metric in METRICS]
     return [
         [
-            row.title if markup is _MARKDOWN else _escaped(row.title),
+            markup.text(row.title),
             _number(row.parameters, 1e6, ".3f"),
             _number(row.macs, 1e9, ".3f"),
             *(column[at] for column in columns),
@@ -171,15 +191,11 @@ def _number(value: float | None, unit: float, form: str) -> str:
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
-    return [f"{row.name}: {note}" for row in rows if not row.consistency for note in row.notes]
+    return [" ".join(f"{row.name}: {note}".split()) for row in rows if not row.consistency for note in row.notes]
 
 
 def _cells(line: Sequence[str]) -> str:
-    return " & ".join(_escaped(cell) if cell.startswith("SAM") else cell for cell in line) + r" \\"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("_", r"\_").replace("°", r"$^\circ$")
+    return " & ".join(line) + r" \\"
 
 
 def _plain(text: str) -> str:
