@@ -114,13 +114,16 @@ def test_a_setting_that_breaks_the_comparison_is_refused(paper_plan, settings, s
 def test_names():
     assert names_of("bicubic") == ()
     assert names_of(" vdsr, bicubic,vdsr ,mcnet") == ("vdsr", "mcnet")
+    with pytest.raises(UsageError, match="expected networks with commas, all, or bicubic .* got ' ,'"):
+        names_of(" ,")
     with pytest.raises(UsageError, match="got 'mcnett'; did you mean 'mcnet'"):
         names_of("mcnett")
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"models": ("hyfusion",)}, "expected a network"), ({"seeds": 0}, "1 seed"), ({"cap_minutes": -1}, "0 minutes")],
+    [({"models": ("hyfusion",)}, "expected a network"), ({"seeds": 0}, "1 seed"), ({"cap_minutes": -1}, "0 minutes")]
+    + [({"cap_minutes": float(text)}, f"got 1 and {text}; 0 minutes are no limit") for text in ("inf", "nan")],
 )
 def test_a_plan_that_no_run_could_follow_is_refused(paper_plan, change, said):
     with pytest.raises(UsageError, match=said):

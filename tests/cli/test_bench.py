@@ -94,6 +94,8 @@ def test_the_protocol_of_a_recipe_changed_by_options(scenes, tmp_path, capsys):
         (["SCENES", "--models", "vdsr", "--out", "o", "--scenes", "held"], 2, "held is under data.train"),
         (["SCENES", "--models", "bicubic", "--out", "o", "--root", "$NOWHERE_AT_ALL"], 1, "variable that is not set"),
         (["--models", "bicubic", "--out", "o", "--recipe", "none.toml"], 1, "none.toml: cannot be read"),
+        (["SCENES", "--models", "", "--out", "o"], 2, "expected networks with commas"),
+        (["SCENES", "--models", "bicubic", "--out", "o", "--cap-minutes", "inf"], 2, "0 minutes are no limit"),
         (["--from", ","], 2, "folders of finished runs"),
         (["--from", "no_folder"], 1, "expected the folder of a training run"),
         (["--published", "pavia"], 2, "NAME=FILE"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,8 +56,11 @@ class Plan:
         """
         for name in self.models:
             _check_name(name)
-        if self.seeds < 1 or self.cap_minutes < 0:
-            raise UsageError(f"expected 1 seed or more and 0 minutes or more, got {self.seeds} and {self.cap_minutes}")
+        if self.seeds < 1 or not 0 <= self.cap_minutes < math.inf:
+            raise UsageError(
+                f"expected 1 seed or more and 0 minutes or more, got {self.seeds} and {self.cap_minutes:g}; "
+                "0 minutes are no limit"
+            )
         if not (self.data.validation or self.data.test or self.data.block):
             raise UsageError("a comparison needs scenes to score, got none; name some with --validation")
 
@@ -65,11 +69,13 @@ def names_of(text: str) -> tuple[str, ...]:
     """Networks from ``"all"`` or a list with commas; ``"bicubic"``, which every table has, adds none.
 
     Raises:
-        UsageError: there is no such network.
+        UsageError: there is no such network, or none is named.
     """
     if text.strip() == "all":
         return known_names()
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise UsageError(f"expected networks with commas, all, or bicubic for its rows alone, got {text!r}")
     names = tuple(name for name in names if name != "bicubic")
     for name in names:
         _check_name(name)
