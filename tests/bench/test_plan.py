@@ -130,6 +130,12 @@ def test_a_plan_that_no_run_could_follow_is_refused(paper_plan, change, said):
         dataclasses.replace(paper_plan, **change)
 
 
+def test_data_for_networks_that_fuse_are_refused(paper_plan):
+    data = DataConfig(train=["one"], validation=["held"], scale=4, msi={"bands": 4})
+    with pytest.raises(UsageError, match=r"sharpen a cube alone, got data with a table \[data\.msi\]"):
+        dataclasses.replace(paper_plan, data=data)
+
+
 def test_a_plan_without_scenes_to_score_is_refused():
     with pytest.raises(UsageError, match="needs scenes to score"):
         Plan(("vdsr",), DataConfig(train=["one"], scale=2))

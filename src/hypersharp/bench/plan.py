@@ -52,7 +52,7 @@ class Plan:
         """Refuse what no run could follow.
 
         Raises:
-            UsageError: an unknown network, or a budget of nothing.
+            UsageError: an unknown network, a budget of nothing, or data for networks that fuse.
         """
         for name in self.models:
             _check_name(name)
@@ -60,6 +60,11 @@ class Plan:
             raise UsageError(
                 f"expected 1 seed or more and 0 minutes or more, got {self.seeds} and {self.cap_minutes:g}; "
                 "0 minutes are no limit"
+            )
+        if self.data.msi is not None:
+            raise UsageError(
+                "bench compares networks that sharpen a cube alone, got data with a table [data.msi]; "
+                "take a recipe without it"
             )
         if not (self.data.validation or self.data.test or self.data.block):
             raise UsageError("a comparison needs scenes to score, got none; name some with --validation")
