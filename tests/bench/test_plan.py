@@ -99,6 +99,10 @@ def test_settings_for_all_and_for_one(paper_plan):
         (["train.epochs=3"], "say it with --patches"),
         (["seed=3"], "say it with --seeds"),
         (["vdsr:train.minutes=3"], "say it with --cap-minutes"),
+        (["train={epochs=3}"], r"got a whole table; say train\.NAME=VALUE for each"),
+        (["vdsr:model = {name='lean'}"], "got a whole table"),
+        (["data={per_epoch=3}"], "got a whole table"),
+        (["data.per_epoch=3"], "say it with --patches"),
         (["data.patch=3"], "the data are the same for all"),
         (["train.epoch=3"], "did you mean 'epochs'"),
         (["vdrs:train.lr=3"], "got 'vdrs'; did you mean 'vdsr'"),
@@ -114,7 +118,7 @@ def test_a_setting_that_breaks_the_comparison_is_refused(paper_plan, settings, s
 def test_names():
     assert names_of("bicubic") == ()
     assert names_of(" vdsr, bicubic,vdsr ,mcnet") == ("vdsr", "mcnet")
-    with pytest.raises(UsageError, match="expected networks with commas, all, or bicubic .* got ' ,'"):
+    with pytest.raises(UsageError, match=r"expected networks with commas, all, or bicubic .* got ' ,'"):
         names_of(" ,")
     with pytest.raises(UsageError, match="got 'mcnett'; did you mean 'mcnet'"):
         names_of("mcnett")

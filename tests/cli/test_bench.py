@@ -72,9 +72,11 @@ def test_the_protocol_of_a_recipe_changed_by_options(scenes, tmp_path, capsys):
         'scale = 4\npatch = 8\ndegradation = "gaussian"\n[train]\nepochs = 1\n'
     )
     arguments = ["bench", "--models", "bicubic", "--recipe", str(recipe), "--scale", "2", "--no-speed"]
+    arguments += ["--set", "data.share=0.5"]
     assert run([*arguments, "--out", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
     assert "scale 2, degradation gaussian" in shown
+    assert "Changed: data.share=0.5." in shown
     assert "networks see the bands themselves; patches of 8 x 8" in shown
 
 
@@ -96,6 +98,8 @@ def test_the_protocol_of_a_recipe_changed_by_options(scenes, tmp_path, capsys):
         (["--models", "bicubic", "--out", "o", "--recipe", "none.toml"], 1, "none.toml: cannot be read"),
         (["SCENES", "--models", "", "--out", "o"], 2, "expected networks with commas"),
         (["SCENES", "--models", "bicubic", "--out", "o", "--cap-minutes", "inf"], 2, "0 minutes are no limit"),
+        (["SCENES", "--models", "vdsr", "--out", "o", "--set", "data.per_epoch=8"], 2, "say it with --patches"),
+        (["SCENES", "--models", "vdsr", "--out", "o", "--set", "train={epochs=8}"], 2, "got a whole table"),
         (["--from", ","], 2, "folders of finished runs"),
         (["--from", "no_folder"], 1, "expected the folder of a training run"),
         (["--published", "pavia"], 2, "NAME=FILE"),

@@ -39,6 +39,7 @@ class Plan:
         seeds: runs of each network, with the seeds 0, 1, …
         settings: changes to every recipe, ``"train.lr=1e-3"``, or to that of one network,
             ``"vdsr:train.lr=1e-3"``.
+        told: changes that `data` has already, ``"data.patch=64"``; they stand above the table with the others.
     """
 
     models: tuple[str, ...]
@@ -47,6 +48,7 @@ class Plan:
     cap_minutes: float = 60.0
     seeds: int = 1
     settings: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no run could follow.
@@ -143,6 +145,19 @@ def _parsed(raw: dict[str, Any], settings: Sequence[str], name: str) -> RunConfi
     return parse_config(changed, name)
 
 
+def check_budget(setting: str) -> None:
+    """Refuse a change of what the budget decides, by its own key or with the whole table that it is in.
+
+    Raises:
+        UsageError: it is one.
+    """
+    key = setting.partition("=")[0].strip()
+    if key in _BUDGET:
+        raise UsageError(f"--set {key}: the budget is the same for all networks; say it with {_BUDGET[key]}")
+    if any(name.startswith(f"{key}.") for name in _BUDGET):
+        raise UsageError(f"--set {key}: expected one setting, got a whole table; say {key}.NAME=VALUE for each")
+
+
 def _settings_for(name: str, settings: Sequence[str]) -> list[str]:
     """Those for all networks and those for this one; what the budget decides is refused."""
     chosen = []
@@ -153,8 +168,7 @@ def _settings_for(name: str, settings: Sequence[str]) -> list[str]:
             _check_name(head.strip())
         change = rest if of_one else setting
         key = change.partition("=")[0].strip()
-        if key in _BUDGET:
-            raise UsageError(f"--set {key}: the budget is the same for all networks; say it with {_BUDGET[key]}")
+        check_budget(change)
         if key.partition(".")[0] == "data":
             raise UsageError(f"--set {key}: the data are the same for all networks; change them in the plan's data")
         if not of_one or head.strip() == name:

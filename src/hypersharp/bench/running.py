@@ -188,7 +188,7 @@ def _claim(folder: Path, plan: Plan) -> None:
         "patches": plan.patches,
         "cap_minutes": plan.cap_minutes,
         "seeds": plan.seeds,
-        "settings": plan.settings,
+        "settings": (*plan.told, *plan.settings),
     }
     write_text(folder / _MARKER, json.dumps(said, indent=1) + "\n")
 
@@ -278,7 +278,8 @@ def _protocol_of(data: DataConfig) -> str:
 
 def _budget_of(plan: Plan) -> str:
     cap = f", at most {plan.cap_minutes:g} minutes each" if plan.cap_minutes else ""
-    changed = f" Changed: {', '.join(plan.settings)}." if plan.settings else ""
+    changes = (*plan.told, *plan.settings)
+    changed = f" Changed: {', '.join(changes)}." if changes else ""
     return (
         f"Budget: {plan.patches:,} patches{cap}, {plan.seeds} seed{'s' * (plan.seeds != 1)}. Loss, optimiser and "
         f"learning rate are each paper's; schedules that presume days are scaled to the budget.{changed}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,19 +68,21 @@ def command(
             raise UsageError("bench --models needs --out DIR, the folder of its runs and tables")
         flags = {"train": scenes, "validation": validation, "test": test, "root": root}
         told = {"domain": domain, "components": components, "scale": scale, "degradation": degradation}
-        changes = list(settings or [])
-        data = _data(recipe, flags, told, [change for change in changes if change.startswith("data.")])
         from hypersharp.bench import Plan, run
         from hypersharp.bench.plan import names_of
 
-        rest = tuple(change for change in changes if not change.startswith("data."))
-        plan = Plan(names_of(models), data, patches, cap_minutes, seeds, rest)
+        changes = [change.strip() for change in settings or []]
+        of_data = tuple(change for change in changes if change.startswith("data."))
+        data = _data(recipe, flags, told, of_data)
+        rest = tuple(change for change in changes if change not in of_data)
+        plan = Plan(names_of(models), data, patches, cap_minutes, seeds, rest, of_data)
         made = run(plan, Path(out), resume=resume, quiet=as_json, speed=speed, say=_say)
     _show(made, out, as_json=as_json)
 
 
-def _data(recipe: str | None, names: dict[str, str | None], told: dict[str, Any], changes: list[str]) -> DataConfig:
+def _data(recipe: str | None, names: dict[str, str | None], told: dict[str, Any], changes: Sequence[str]) -> DataConfig:
     """Scenes and protocol: of a recipe if one is given, changed by what the options say."""
+    from hypersharp.bench.plan import check_budget
     from hypersharp.train.config import load_config, parse_data
     from hypersharp.train.overrides import set_value
 
@@ -96,6 +99,7 @@ def _data(recipe: str | None, names: dict[str, str | None], told: dict[str, Any]
             raise UsageError("bench needs scenes: --scenes NAMES and --validation NAMES, or a --recipe that says them")
         data.setdefault("patch", _LR_PATCH * data["scale"])
     for change in changes:
+        check_budget(change)
         set_value(raw, change)
     return parse_data(data, "bench")
 
