@@ -8,6 +8,7 @@ import pytest
 
 from hypersharp import models
 from hypersharp.bench.plan import Plan, default_recipe, known_names, names_of, recipe_of
+from hypersharp.bench.running import _budget_of
 from hypersharp.errors import UsageError
 from hypersharp.models._card import config_from_dict
 from hypersharp.train.config import DataConfig, RunConfig
@@ -77,6 +78,33 @@ def test_the_budget_is_that_of_the_plan(paper_plan):
     assert (recipe.train.minutes, recipe.seed) == (60, 7)
     small = recipe_of(dataclasses.replace(paper_plan, patches=50), "lkca_lr", seed=0)
     assert (small.train.epochs, small.data.per_epoch) == (3, 16)
+
+
+@pytest.mark.parametrize(
+    ("patches", "epochs", "steps"), [(624, 13, 39), (5000, 13, 24), (16, 1, 1), (313 * 16, 13, 24), (304, 19, 1)]
+)
+def test_few_patches_are_lost_to_whole_epochs(patches, epochs, steps, paper_plan):
+    recipe = recipe_of(dataclasses.replace(paper_plan, patches=patches), "lkca_lr", seed=0)
+    assert (recipe.train.epochs, recipe.data.per_epoch) == (epochs, 16 * steps)
+    assert len(range(0, epochs, recipe.train.validate_every)) <= 5
+
+
+def test_the_warm_up_fits_a_small_budget(paper_plan):
+    assert recipe_of(paper_plan, "lean", seed=0).train.warm_up == 50
+    small = dataclasses.replace(paper_plan, patches=640)
+    assert recipe_of(small, "lean", seed=0).train.warm_up == 4
+    assert recipe_of(dataclasses.replace(small, settings=("train.warm_up=30",)), "lean", seed=0).train.warm_up == 30
+
+
+def test_the_header_says_what_whole_epochs_hold(paper_plan):
+    def said(plan):
+        return _budget_of(plan, [recipe_of(plan, name, seed=0) for name in ("vdsr", "lean")])
+
+    assert said(paper_plan).startswith("Budget: 16,000 patches, at most")
+    few = dataclasses.replace(paper_plan, patches=5000)
+    assert said(few).startswith("Budget: 5,000 patches (of which whole steps and epochs hold 4,992), at most")
+    other = said(dataclasses.replace(few, settings=("vdsr:train.batch=10",)))
+    assert other.startswith("Budget: 5,000 patches (of which whole steps and epochs hold 4,992 (lean)), at most")
 
 
 @pytest.mark.parametrize(("name", "epochs"), [("sspsr", 15), ("msdformer", 10), ("mcnet", 4), ("vdsr", 5)])

@@ -34,7 +34,7 @@ class Plan:
     Attributes:
         models: names of networks, as in `known_names`; none for the rows of bicubic alone.
         data: scenes, scale, degradation, domain and patches, the same for all.
-        patches: HR patches that a network sees; whole steps and epochs of them, so at most a few fewer.
+        patches: HR patches that a network sees; whole steps, alike in 10 to 20 epochs, so at most a few fewer.
         cap_minutes: after which a network stops; 0 for no limit.
         seeds: runs of each network, with the seeds 0, 1, …
         settings: changes to every recipe, ``"train.lr=1e-3"``, or to that of one network,
@@ -111,7 +111,7 @@ def recipe_of(plan: Plan, name: str, *, seed: int) -> RunConfig:
     """The recipe of a network within a plan: its paper's loss and optimiser, the plan's data and budget.
 
     What its paper's schedule counts in epochs is scaled to the budget, so that a learning rate that falls after three
-    quarters of the paper's epochs falls after three quarters of ours.
+    quarters of the paper's epochs falls after three quarters of ours; a warm-up takes at most a tenth of the steps.
 
     Raises:
         UsageError: a setting is unknown or is the budget's, or the budget holds no step.
@@ -124,14 +124,17 @@ def recipe_of(plan: Plan, name: str, *, seed: int) -> RunConfig:
     steps = plan.patches // batch
     if steps < 1:
         raise UsageError(f"{plan.patches} patches hold no step of {batch}; raise --patches or lower train.batch")
-    epochs = min(_EPOCHS, steps)
+    # The most epochs, up to 20, among those that leave the fewest steps out.
+    epochs = min(range(min(_EPOCHS, steps), min(_EPOCHS // 2, steps) - 1, -1), key=lambda count: steps % count)
     raw |= {"about": f"{name}; one budget for all", "seed": seed}
     raw["data"]["per_epoch"] = steps // epochs * batch
     raw["train"] |= {
         "epochs": epochs,
-        "validate_every": max(1, epochs // _VALIDATIONS),
+        "validate_every": math.ceil(epochs / _VALIDATIONS),
         "save_every": max(1, steps // _STATES),
     }
+    if "warm_up" in raw["train"]:
+        raw["train"]["warm_up"] = min(raw["train"]["warm_up"], steps // 10)
     if "step_every" in raw["train"]:
         raw["train"]["step_every"] = max(1, round(raw["train"]["step_every"] * epochs / published))
     return _parsed(raw, chosen, name)

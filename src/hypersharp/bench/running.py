@@ -108,7 +108,7 @@ def run(
         except HypersharpError as error:
             failed[one] = str(error)
             say(f"{one}: {error}")
-    about = [_protocol_of(plan.data), _budget_of(plan)]
+    about = [_protocol_of(plan.data), _budget_of(plan, [*recipes.values()])]
     rows = rows_of(runs, bicubic)
     if speed:
         rows, said = _timed(rows, runs, (material.validation or material.test)[0], folder, say=say)
@@ -276,12 +276,18 @@ def _protocol_of(data: DataConfig) -> str:
     )
 
 
-def _budget_of(plan: Plan) -> str:
+def _budget_of(plan: Plan, recipes: Sequence[RunConfig]) -> str:
+    """The budget, and what whole steps and epochs hold of it where that is less."""
+    held = {one.model.name: one.train.epochs * one.data.per_epoch for one in recipes}
+    whole = ", ".join(f"{seen:,} ({name})" for name, seen in held.items() if seen != plan.patches)
+    if len(set(held.values())) == 1 and whole:
+        whole = f"{next(iter(held.values())):,}"
+    seen = f" (of which whole steps and epochs hold {whole})" if whole else ""
     cap = f", at most {plan.cap_minutes:g} minutes each" if plan.cap_minutes else ""
     changes = (*plan.told, *plan.settings)
     changed = f" Changed: {', '.join(changes)}." if changes else ""
     return (
-        f"Budget: {plan.patches:,} patches{cap}, {plan.seeds} seed{'s' * (plan.seeds != 1)}. Loss, optimiser and "
+        f"Budget: {plan.patches:,} patches{seen}{cap}, {plan.seeds} seed{'s' * (plan.seeds != 1)}. Loss, optimiser and "
         f"learning rate are each paper's; schedules that presume days are scaled to the budget.{changed}"
     )
 
