@@ -235,12 +235,14 @@ def test_runs_that_do_not_belong_together_are_refused(finished, tmp_path):
     slower = changed(base, tmp_path / "slower", config=lambda held: held["train"].update(lr=0.5))
     other = changed(base, tmp_path / "other", scores=lambda held: held["bicubic"]["test"]["mean"].update(mpsnr_db=1.0))
     scenes = changed(base, tmp_path / "scenes", scores=lambda held: held["bicubic"].pop("test"))
+    unscored = changed(base, tmp_path / "none", scores=lambda held: [row.clear() for row in held.values()])
     for runs, said in (
         ([(None, base), (None, slower)], r"both called 'vdsr_lr' and differ in train\.lr"),
         ([(None, base), (None, base)], "have the same seed"),
         ([(None, base), ("else", other)], r"bicubic has the mpsnr_db 1 there"),
         ([(None, base), ("else", scenes)], "scored on other scenes"),
         ([], "at least one finished run"),
+        ([(None, unscored)], r"expected scores of validation or test scenes, got none; train it with data\.validation"),
         ([("bicubic", base)], "got the name 'bicubic'; name it otherwise"),
         ([("a + consistency", base)], r"got the name 'a \+ consistency'; name it otherwise"),
     ):

@@ -165,6 +165,11 @@ def rows_of(runs: Sequence[Finished], bicubic: Mapping[str, Any] | None = None) 
     base = runs[0].scores if bicubic is None else bicubic
     for one in runs:
         _check_label(one)
+        if not one.scores[BICUBIC]:
+            raise UsageError(
+                f"{one.folder}: expected scores of validation or test scenes, got none; train it with data.validation "
+                "or data.test"
+            )
         _check_protocol(one, base)
     labels: dict[str, list[Finished]] = {}
     for one in runs:

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from hypersharp.train.config import DataConfig
 
 NAME = "bench"
+_USED = {"finished": ("finished", "out", "speed", "as_json"), "published": ("published", "as_json")}
+"""Way of calling without training to the options that it looks at."""
 _LR_PATCH = 12  # LR pixels along a side of a patch: small scenes hold it
 
 
 def command(
+    context: typer.Context,
     models: Annotated[str | None, typer.Option(help="all, or networks with commas.", metavar="NAMES")] = None,
     scenes: Annotated[str | None, typer.Option(help="To train on, with commas.", metavar="NAMES")] = None,
     validation: Annotated[str | None, typer.Option(help="That choose the best weights.", metavar="NAMES")] = None,
@@ -57,6 +60,7 @@ def command(
         require(module, "train", "comparing networks")
     if sum(way is not None for way in (models, finished, published)) != 1:
         raise UsageError("bench takes one of --models NAMES, --from DIR,… and --published NAME=FILE")
+    _check_used(context, "models" if models is not None else "finished" if finished is not None else "published")
     if published is not None:
         _check_published(published, as_json=as_json)
         return
@@ -78,6 +82,15 @@ def command(
         plan = Plan(names_of(models), data, patches, cap_minutes, seeds, rest, of_data)
         made = run(plan, Path(out), resume=resume, quiet=as_json, speed=speed, say=_say)
     _show(made, out, as_json=as_json)
+
+
+def _check_used(context: typer.Context, way: str) -> None:
+    """Refuse options that a way of calling the command does not look at."""
+    names = {option.name: option.opts[0] for option in context.command.params}
+    for name, option in names.items():
+        source = context.get_parameter_source(str(name))
+        if way in _USED and name not in _USED[way] and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"bench {names[way]} does not take {option}; leave it out, or train with --models NAMES")
 
 
 def _data(recipe: str | None, names: dict[str, str | None], told: dict[str, Any], changes: Sequence[str]) -> DataConfig:
