@@ -75,13 +75,25 @@ def _run(
     told = [f"train.{name}={value}" for name, value in (("device", device), ("precision", precision)) if value]
     config = load_config(recipe, [*settings, *told])
     folder = Path(out) if out is not None else Path("runs") / Path(recipe).stem
-    result = train(config, folder, resume=resume, quiet=as_json)
+    try:
+        result = train(config, folder, resume=resume, quiet=as_json)
+    except KeyboardInterrupt:
+        raise typer.Abort(_left(folder)) from None
     if as_json:
         facts = {"best": str(result.best), "steps": result.steps, "seconds": round(result.seconds, 3)}
         print(json.dumps(facts | {"scores": result.table}))
         return
     print(f"{result.best}: {result.steps} steps in {result.seconds:.0f} s")
     _tell(result.table)
+
+
+def _left(folder: Path) -> str:
+    """What an interrupted run leaves behind."""
+    from hypersharp.train.resume import STATE
+
+    if (folder / STATE).is_file():
+        return f"interrupted; the state is kept in {folder}; go on with --resume"
+    return f"interrupted; there is no state in {folder} yet; --resume begins anew"
 
 
 def _tell(table: Table) -> None:

@@ -21,7 +21,7 @@ from hypersharp.data.patches import Patches
 from hypersharp.errors import UsageError, WriteError
 from hypersharp.infer.torch_session import channels_last, load_model, read_card
 from hypersharp.models._card import Card, config_from_dict
-from hypersharp.train.checkpoint import card_of, write_text
+from hypersharp.train.checkpoint import card_of, remove_scratch, write_text
 from hypersharp.train.config import ModelConfig, RunConfig, TrainConfig
 from hypersharp.train.domain import Material, load_material, patch_operator
 from hypersharp.train.log import RunLog
@@ -63,7 +63,7 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, quiet: bool) -> Ru
     """Everything up to the first step; see `loop.train` for arguments and errors."""
     started, train, data = time.perf_counter(), config.train, config.data
     fabric = _fabric(train)
-    _claim(folder, resume=resume)
+    _claim(folder, resume=resume, tidy=fabric.is_global_zero)
     torch.manual_seed(config.seed)
     spec = models.get_spec(config.model.name)
     _, network_config = network_of(config.model)
@@ -125,13 +125,15 @@ def _fabric(train: TrainConfig) -> Fabric:
     return fabric
 
 
-def _claim(folder: Path, *, resume: bool) -> None:
+def _claim(folder: Path, *, resume: bool, tidy: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(f"{folder}: cannot be made ({error.strerror or error}); choose another with --out") from None
     if (folder / STATE).exists() and not resume:
         raise UsageError(f"{folder} holds a run already; go on with --resume, or choose another folder with --out")
+    if tidy:
+        remove_scratch(folder)
 
 
 def _patches(config: RunConfig, material: Material) -> Patches:
