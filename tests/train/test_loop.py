@@ -162,6 +162,26 @@ def test_a_term_that_is_not_finite_is_named_and_its_batch_kept(recipe, tmp_path,
     assert kept["hr"].shape == (8, 6, 16, 16)
 
 
+def test_a_network_that_diverged_in_its_last_step_is_named_and_not_its_scenes(recipe, tmp_path, monkeypatch):
+    real, changes = loop._step, ["train.epochs=1", "data.per_epoch=8"]
+
+    def diverged(to):
+        def step(run, *arguments):
+            scored = real(run, *arguments)
+            with torch.no_grad():
+                for weight in run.averaged.parameters():
+                    weight.fill_(to)
+            return scored
+
+        return step
+
+    for to, said in ((torch.nan, "the weights are not finite after epoch 1, step 1"), (3e38, "the output of the netw")):
+        monkeypatch.setattr(loop, "_step", diverged(to))
+        with pytest.raises(TrainingError, match=f"{said}.*lower the learning rate"):
+            train(load_config(recipe, changes), tmp_path / f"{to}", quiet=True)
+        assert not (tmp_path / f"{to}" / "last.state").exists()
+
+
 def test_a_folder_with_a_run_is_not_written_over(done, recipe):
     with pytest.raises(UsageError, match="holds a run already; go on with --resume"):
         train(load_config(recipe), done[0], quiet=True)
