@@ -53,6 +53,7 @@ class Material:
         validation: whole scenes.
         test: whole scenes that training never sees.
         wavelength_nm: of the bands in the domain of bands, where known.
+        scenes: name, shape and bands of the file of all that were read, as plain lists.
     """
 
     pairs: list[Pair]
@@ -62,6 +63,7 @@ class Material:
     validation: list[Held]
     test: list[Held]
     wavelength_nm: tuple[float, ...] | None
+    scenes: list[list[Any]]
 
     def space_of(self, scene: Tensor) -> Space:
         """The space of a batch from its `(N,)` scenes."""
@@ -114,6 +116,7 @@ def load_material(data: DataConfig, device: torch.device, *, seed: int) -> Mater
         [Held.of(scene, data) for scene in held],
         [Held.of(scene, data) for scene in test],
         None if waves is None or data.domain != "bands" else tuple(float(nm) for nm in waves),
+        [[scene.name, list(scene.hr.shape), scene.kept.tolist()] for scene in [*train, *held, *test]],
     )
 
 

@@ -259,7 +259,7 @@ def _keep(run: Run) -> None:
         inner = run.objective.module
         parts: dict[str, Any] = {"objective": inner.state_dict(), "averaged": run.averaged.state_dict()}
         parts["optimiser"] = run.optimiser.state_dict()
-        store(run.folder, run.progress, parts, run.config.model_dump_json(indent=1))
+        store(run.folder, run.progress, parts, run.config.model_dump_json(indent=1), run.material.scenes)
 
 
 @contextmanager

@@ -83,12 +83,18 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, quiet: bool) -> Ru
     card = card_of(config, network_config, channels=bands, wavelength_nm=waves, about={})
     settings = config.model_dump_json(indent=1)
     progress = Progress()
-    found = restore(folder, settings, fabric.device)
+    found = restore(folder, config, material.scenes, fabric.device)
     if found is not None:
         progress, parts = found
-        objective.load_state_dict(parts["objective"])
-        optimiser.load_state_dict(parts["optimiser"])
-        averaged.load_state_dict(parts["averaged"])
+        try:
+            objective.load_state_dict(parts["objective"])
+            optimiser.load_state_dict(parts["optimiser"])
+            averaged.load_state_dict(parts["averaged"])
+        except (KeyError, RuntimeError, ValueError):
+            raise UsageError(
+                f"{folder / STATE} is the state of another network than {config.model.name} with {bands} channels; "
+                "resume with the scenes it began with, or choose another folder with --out"
+            ) from None
     elif fabric.is_global_zero:
         write_text(folder / "config.json", settings + "\n")
     steps = max(1, len(patches) // train.batch)
