@@ -71,3 +71,17 @@ def test_names_patterns_and_variables(tmp_path, monkeypatch):
         find_scenes("${NOT_SET_ANYWHERE}/x", ["c"])
     with pytest.raises(FileFormatError, match="expected a folder"):
         find_scenes(str(tmp_path / "none"), ["c"])
+
+
+def test_patterns_of_any_place_and_none(tmp_path):
+    (tmp_path / "other").mkdir()
+    for name in ("a1", "a2"):
+        write(tmp_path / f"{name}.h5", ramp(2, (4, 4)))
+    found = find_scenes(str(tmp_path / "other"), [f"{tmp_path}/a*.h5"])
+    assert [path.name for path in found] == ["a1.h5", "a2.h5"]
+    for name in ("../a**", "x" * 5000, f"/none/at/all/{'x' * 300}*"):
+        with pytest.raises(FileFormatError, match="check the names under") as caught:
+            find_scenes(str(tmp_path / "other"), [name])
+        assert "\n" not in str(caught.value)
+    with pytest.raises(FileFormatError, match="expected a folder"):
+        find_scenes("x" * 5000, ["a"])

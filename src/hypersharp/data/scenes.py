@@ -71,19 +71,29 @@ def find_scenes(root: str, names: Sequence[str]) -> list[Path]:
     if "$" in filled:
         raise FileFormatError(f"data.root {root!r} uses an environment variable that is not set; set it or change root")
     folder = Path(filled).expanduser()
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise FileFormatError(f"expected a folder of scenes, got {filled!r}; check data.root")
     found: list[Path] = []
     for name in names:
         if any(sign in name for sign in "*?["):
-            here = sorted(path for path in folder.glob(name) if path.suffix in ENDINGS)
+            here = _matching(folder, name)
         else:
             tried = [folder / name, *(folder / f"{name}{ending}" for ending in ENDINGS)]
-            here = [path for path in tried if path.is_file()][:1]
+            here = [path for path in tried if os.path.isfile(path)][:1]  # False for names that no file can have
         if not here:
             raise FileFormatError(f"no scene {name!r} in {filled!r}; check the names under [data]")
         found += [path for path in here if path not in found]
     return found
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    """Scenes that a shell pattern means, in alphabetical order; an absolute one is not of the folder."""
+    root = Path(pattern).anchor
+    try:
+        found = Path(root).glob(str(Path(pattern).relative_to(root))) if root else folder.glob(pattern)
+        return sorted(path for path in found if path.suffix in ENDINGS)
+    except (ValueError, NotImplementedError, OSError) as error:
+        raise FileFormatError(f"{pattern!r} is no pattern of names ({error}); check the names under [data]") from None
 
 
 def load_scene(path: Path, *, drop_noisy_db: float | None = None) -> Scene:
