@@ -69,6 +69,15 @@ def test_a_file_that_is_no_recipe(tmp_path, text, said):
         load_config(path)
 
 
+def test_a_saved_recipe_is_changed_and_a_list_is_none(recipe, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(load_config(recipe).model_dump_json())
+    assert load_config(path, ["data.block.size=16"]).data.block.size == 16
+    path.write_text("[1]")
+    with pytest.raises(FileFormatError, match=r"config\.json: expected a table of settings, got \[1\]"):
+        load_config(path, ["train.epochs=5"])
+
+
 def test_a_missing_key_is_named(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text("[data]\ntrain = ['a']\nscale = 2\n[train]\nepochs = 1\n")

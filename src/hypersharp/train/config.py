@@ -355,6 +355,8 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         raise FileFormatError(f"{file}: cannot be read ({error.strerror or error}); check the path") from None
     except ValueError as error:  # TOML, JSON and decoding errors alike
         raise FileFormatError(f"{file.name}: not a recipe that can be read ({error})") from None
+    if not isinstance(raw, dict):
+        raise FileFormatError(f"{file.name}: expected a table of settings, got {raw!r:.40}; give a recipe")
     for override in overrides:
         set_value(raw, override)
     return parse_config(raw, file.name)
