@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import resource
@@ -21,6 +22,7 @@ from hypersharp.models import lkca
 from hypersharp.models._card import Card, config_to_dict
 from hypersharp.train import loop
 from hypersharp.train.checkpoint import save_checkpoint
+from hypersharp.train.domain import METRICS, Held
 
 RECIPE = """
 [model]
@@ -226,6 +228,18 @@ def test_ctrl_c_while_a_file_is_written_leaves_no_part_and_old_parts_go(recipe, 
     assert run(["train", str(recipe), "--out", str(out)]) == 130
     assert "interrupted; there is no state" in capsys.readouterr().err
     assert [path.name for path in out.iterdir() if ".part-" in path.name] == [".mine.part-1"]
+
+
+def test_json_has_null_for_a_score_that_is_none(recipe, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Held, "score", lambda self, *_, **__: dict.fromkeys(METRICS, 1.0) | {"cc": math.nan})
+    assert run(["train", str(recipe), "--out", str(tmp_path / "run"), "--json"]) == 0
+
+    def refused(name):
+        raise AssertionError(name)
+
+    said = json.loads(capsys.readouterr().out, parse_constant=refused)
+    assert said["scores"]["bicubic"]["validation"]["mean"]["cc"] is None
+    assert said["scores"]["bicubic"]["validation"]["mean"]["rmse"] == 1
 
 
 def test_a_recipe_that_is_not_there(tmp_path, capsys):
