@@ -116,6 +116,16 @@ def test_a_damaged_state_is_said_and_can_be_left_behind(finished, tmp_path):
     train(config, folder, resume=True, quiet=True)
 
 
+def test_a_finished_run_without_its_state_is_not_written_over(finished):
+    config, folder = finished
+    (folder / "last.state").unlink()
+    for name in ("config.json", "best.safetensors", "last.safetensors"):
+        with pytest.raises(UsageError, match="holds a run already; go on with --resume"):
+            train(config, folder, quiet=True)
+        (folder / name).unlink()
+    train(config, folder, quiet=True)
+
+
 def test_settings_that_change_no_result_may_change_and_others_are_named(finished, recipe):
     _, folder = finished
     train(load_config(recipe, [*SHORT, "about=other", "train.log_every=7"]), folder, resume=True, quiet=True)

@@ -136,7 +136,8 @@ def _claim(folder: Path, *, resume: bool, tidy: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(f"{folder}: cannot be made ({error.strerror or error}); choose another with --out") from None
-    if (folder / STATE).exists() and not resume:
+    held = (STATE, "config.json", "best.safetensors", "last.safetensors", "teacher.safetensors")
+    if not resume and any((folder / name).exists() for name in held):
         raise UsageError(f"{folder} holds a run already; go on with --resume, or choose another folder with --out")
     if tidy:
         remove_scratch(folder)
