@@ -59,6 +59,15 @@ def test_scenes_of_different_sensors_do_not_mix_as_bands(tmp_path):
         common_bands([one, two])
 
 
+def test_scenes_of_other_bands_do_not_mix_without_wavelengths(tmp_path):
+    one = load_scene(write(tmp_path / "one.h5", ramp(6), np.arange(6) * 10 + 500))
+    two = load_scene(write(tmp_path / "two.h5", ramp(5)))
+    with pytest.raises(UsageError, match="one has 6 bands and two 5, without wavelengths to match"):
+        common_bands([one, two])
+    more = load_scene(write(tmp_path / "more.h5", ramp(7), np.arange(7) * 10 + 500))
+    assert [len(scene.kept) for scene in common_bands([one, more])] == [6, 6]
+
+
 def test_names_patterns_and_variables(tmp_path, monkeypatch):
     for name in ("a1", "a2", "b"):
         write(tmp_path / f"{name}.h5", ramp(2, (4, 4)))

@@ -29,6 +29,7 @@ class Scene:
         valid: `(H, W)` pixels that were valid in every band that is kept; the others hold 0.
         kept: `(C,)` bands of the file that are kept.
         wavelength_nm: `(C,)`, or None where unknown.
+        bands: of the file; None where there is none.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Scene:
     valid: NDArray[np.bool_]
     kept: NDArray[np.intp]
     wavelength_nm: NDArray[np.float64] | None
+    bands: int | None = None
 
     def part(self, where: Rectangle) -> Scene:
         """The scene's pixels inside a rectangle."""
@@ -130,6 +132,7 @@ def load_scene(path: Path, *, drop_noisy_db: float | None = None) -> Scene:
         whole,
         np.flatnonzero(kept),
         None if waves is None else waves[kept],
+        len(values),
     )
 
 
@@ -139,7 +142,15 @@ def common_bands(scenes: Sequence[Scene]) -> list[Scene]:
     Raises:
         UsageError: the files do not have the same bands.
     """
-    both = scenes[0].kept
+    first = scenes[0]
+    for scene in scenes[1:]:
+        known = first.wavelength_nm is not None and scene.wavelength_nm is not None
+        if not known and None not in (first.bands, scene.bands) and first.bands != scene.bands:
+            raise UsageError(
+                f"{first.name} has {first.bands} bands and {scene.name} {scene.bands}, without wavelengths to match "
+                "them by; give both files theirs, or train in the subspace domain"
+            )
+    both = first.kept
     for scene in scenes[1:]:
         both = np.intersect1d(both, scene.kept)
     if not both.size:
