@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,9 @@ def test_a_teacher_teaches_and_one_of_another_kind_is_refused(done, recipe, tmp_
         (["data.patch=64"], "less than a patch of 64"),
         (["train.batch=30"], "holds no batch of 30"),
         (["data.validation=['one']"], "one is under data.train and is to be scored"),
+        (["data.test=['../scenes_of_them/held']"], "held is under data.validation and is to be scored under data.test"),
+        (["data.train=['two']", "data.validation=['one', 'deep/one']"], "data.validation has two scenes called one: "),
+        (["data.train=['one']", "data.test=['mean']"], "data.test has a scene called mean"),
         (["model.config.block=3"], "has no setting 'block'; did you mean 'blocks'"),
         (["model.name=lkca_lt"], "did you mean 'lkca_lr'"),
         (["data.scale=5", "data.patch=20"], "can be built for the scales"),
@@ -136,7 +140,12 @@ def test_a_teacher_teaches_and_one_of_another_kind_is_refused(done, recipe, tmp_
         ),
     ],
 )
-def test_what_does_not_fit_is_said_in_one_line(recipe, tmp_path, changes, said):
+def test_what_does_not_fit_is_said_in_one_line(recipe, scenes, tmp_path, changes, said):
+    for name in ("mean.h5", "deep/one.h5"):
+        (scenes / name).parent.mkdir(exist_ok=True)
+        shutil.copy(scenes / "one.h5", scenes / name)
+    if not (scenes.parent / "scenes_of_them").exists():
+        (scenes.parent / "scenes_of_them").symlink_to(scenes)
     with pytest.raises(UsageError, match=said) as caught:
         train(load_config(recipe, changes), tmp_path / "run", quiet=True)
     assert "\n" not in str(caught.value)
