@@ -355,3 +355,12 @@ def test_a_broken_pipe_is_quiet(room):
     )
     assert done.stdout == "{"
     assert done.stderr == ""
+
+
+def test_ctrl_c_is_one_line(monkeypatch, capsys):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hypersharp.io.open_cube", stopped)
+    assert run(["info", "in.img"]) == 130
+    assert capsys.readouterr().err == "hypersharp: error: interrupted; nothing was left behind\n"

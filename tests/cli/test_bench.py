@@ -119,3 +119,18 @@ def test_one_line_for_what_is_wrong(scenes, tmp_path, capsys, monkeypatch, argum
     shown = capsys.readouterr().err
     assert said in shown
     assert shown.count("\n") == 1
+
+
+def test_ctrl_c_says_how_to_go_on(scenes, tmp_path, capsys, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hypersharp.bench.running.train", stopped)
+    out = tmp_path / "out"
+    arguments = ["bench", "--models", "vdsr_lr", *scenes, *SMALL, "--out", str(out)]
+    assert run(arguments) == 130
+    assert "interrupted; there is no state in" in capsys.readouterr().err
+    (out / "vdsr_lr_seed0").mkdir()
+    (out / "vdsr_lr_seed0" / "last.state").write_text("")
+    assert run([*arguments, "--resume"]) == 130
+    assert f"kept in {out}; go on with --resume" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import resource
@@ -19,7 +20,9 @@ from hypersharp import models
 from hypersharp.cli import run
 from hypersharp.models import lkca
 from hypersharp.models._card import Card, config_to_dict
+from hypersharp.train import loop
 from hypersharp.train.checkpoint import save_checkpoint
+from hypersharp.train.domain import METRICS, Held
 
 RECIPE = """
 [model]
@@ -187,6 +190,56 @@ def test_no_space_left_is_one_line_and_leaves_no_part_behind(recipe, tmp_path, l
     assert done.stderr.count("\n") == 1
     assert f"{named}: writing failed" in done.stderr
     assert not [path.name for path in out.iterdir() if ".part-" in path.name]
+
+
+@pytest.mark.parametrize(("after", "said"), [(1, "there is no state in"), (3, "the state is kept in")])
+def test_ctrl_c_says_how_to_go_on(recipe, tmp_path, capsys, monkeypatch, after, said):
+    """In the first epoch before a state is there, in the second with that of the first."""
+    real, left = loop._step, [after]
+
+    def stopped(*arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(loop, "_step", stopped)
+    arguments = ["train", str(recipe), "--out", str(tmp_path / "run"), "--set", "train.epochs=2"]
+    assert run(arguments) == 130
+    shown = capsys.readouterr().err
+    assert f"interrupted; {said}" in shown
+    assert "--resume" in shown
+    assert shown.count("\n") == 1
+    monkeypatch.setattr(loop, "_step", real)
+    assert run([*arguments, "--resume"]) == 0
+
+
+def test_ctrl_c_while_a_file_is_written_leaves_no_part_and_old_parts_go(recipe, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / ".last.state.part-1").write_text("of a killed run")
+    (out / ".mine.part-1").write_text("of another program")
+
+    def stopped(state, path):
+        path.write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hypersharp.train.checkpoint.torch.save", stopped)
+    assert run(["train", str(recipe), "--out", str(out)]) == 130
+    assert "interrupted; there is no state" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir() if ".part-" in path.name] == [".mine.part-1"]
+
+
+def test_json_has_null_for_a_score_that_is_none(recipe, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Held, "score", lambda self, *_, **__: dict.fromkeys(METRICS, 1.0) | {"cc": math.nan})
+    assert run(["train", str(recipe), "--out", str(tmp_path / "run"), "--json"]) == 0
+
+    def refused(name):
+        raise AssertionError(name)
+
+    said = json.loads(capsys.readouterr().out, parse_constant=refused)
+    assert said["scores"]["bicubic"]["validation"]["mean"]["cc"] is None
+    assert said["scores"]["bicubic"]["validation"]["mean"]["rmse"] == 1
 
 
 def test_a_recipe_that_is_not_there(tmp_path, capsys):

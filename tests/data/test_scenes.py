@@ -59,6 +59,15 @@ def test_scenes_of_different_sensors_do_not_mix_as_bands(tmp_path):
         common_bands([one, two])
 
 
+def test_scenes_of_other_bands_do_not_mix_without_wavelengths(tmp_path):
+    one = load_scene(write(tmp_path / "one.h5", ramp(6), np.arange(6) * 10 + 500))
+    two = load_scene(write(tmp_path / "two.h5", ramp(5)))
+    with pytest.raises(UsageError, match="one has 6 bands and two 5, without wavelengths to match"):
+        common_bands([one, two])
+    more = load_scene(write(tmp_path / "more.h5", ramp(7), np.arange(7) * 10 + 500))
+    assert [len(scene.kept) for scene in common_bands([one, more])] == [6, 6]
+
+
 def test_names_patterns_and_variables(tmp_path, monkeypatch):
     for name in ("a1", "a2", "b"):
         write(tmp_path / f"{name}.h5", ramp(2, (4, 4)))
@@ -71,3 +80,17 @@ def test_names_patterns_and_variables(tmp_path, monkeypatch):
         find_scenes("${NOT_SET_ANYWHERE}/x", ["c"])
     with pytest.raises(FileFormatError, match="expected a folder"):
         find_scenes(str(tmp_path / "none"), ["c"])
+
+
+def test_patterns_of_any_place_and_none(tmp_path):
+    (tmp_path / "other").mkdir()
+    for name in ("a1", "a2"):
+        write(tmp_path / f"{name}.h5", ramp(2, (4, 4)))
+    found = find_scenes(str(tmp_path / "other"), [f"{tmp_path}/a*.h5"])
+    assert [path.name for path in found] == ["a1.h5", "a2.h5"]
+    for name in ("../a**", "x" * 5000, f"/none/at/all/{'x' * 300}*"):
+        with pytest.raises(FileFormatError, match="check the names under") as caught:
+            find_scenes(str(tmp_path / "other"), [name])
+        assert "\n" not in str(caught.value)
+    with pytest.raises(FileFormatError, match="expected a folder"):
+        find_scenes("x" * 5000, ["a"])

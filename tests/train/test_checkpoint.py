@@ -22,7 +22,7 @@ from hypersharp.infer.session import OnnxSession
 from hypersharp.infer.torch_session import TorchSession, read_card
 from hypersharp.models import edlgfs, lkca
 from hypersharp.models._card import Card, config_to_dict
-from hypersharp.train.checkpoint import save_checkpoint
+from hypersharp.train.checkpoint import save_checkpoint, save_state, write_text
 from hypersharp.train.export import SIZES, export
 
 LKCA = lkca.Config(features=8, blocks=1, reduction=4)
@@ -207,6 +207,29 @@ def test_a_full_disk_is_said_and_leaves_what_was_there(tmp_path, monkeypatch):
         checkpoint(tmp_path / "net.safetensors")
     assert (tmp_path / "net.safetensors").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.card.json", "net.safetensors"]
+
+
+def test_an_output_that_cannot_be_is_known_before_the_tracing(tmp_path, monkeypatch):
+    checkpoint(tmp_path / "net.safetensors")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.onnx").mkdir()
+    monkeypatch.setattr(torch.onnx, "export", None)
+    before = sorted(tmp_path.iterdir())
+    for name in ("file/net.onnx", "none/net.onnx", f"{'x' * 300}.onnx", "folder.onnx"):
+        with pytest.raises(WriteError, match="choose another name") as caught:
+            export(tmp_path / "net.safetensors", tmp_path / name, overwrite=True)
+        assert "\n" not in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_checkpoint_below_a_file_or_of_too_long_a_name(tmp_path):
+    (tmp_path / "file").write_text("")
+    for name in ("file/net.safetensors", f"{'x' * 300}.safetensors"):
+        with pytest.raises(WriteError, match="writing failed"):
+            checkpoint(tmp_path / name)
+        for write in (lambda path: save_state(path, {}), lambda path: write_text(path, "")):
+            with pytest.raises(WriteError, match="writing failed"):
+                write(tmp_path / name)
 
 
 def test_a_checkpoint_without_torch_is_answered_with_the_line_that_brings_it(tmp_path, cube, monkeypatch):

@@ -44,6 +44,13 @@ def test_the_saved_recipe_is_the_recipe(recipe, tmp_path):
         ("data.degradation=bicubik", "bicubic"),
         ("objective.loss={gradiant = 1}", "expected a term out of .*, got 'gradiant'; did you mean 'gradient'"),
         ("train.epochs", "--set takes KEY=VALUE"),
+        ("seed=-1", "seed: .*greater than or equal to 0, got -1"),
+        ("seed=9223372036854775808", "seed: .*less than 9223372036854775808"),
+        ("train.lr=inf", r"train\.lr: .*finite number, got inf"),
+        ("train.minutes=inf", r"train\.minutes: .*finite number"),
+        ("objective.loss={l1 = inf}", r"objective\.loss\.l1: .*finite number"),
+        ("data.vary={instances = 2, sigma = [0.3, nan]}", "finite number"),
+        ("train.precision=64-true", r"train\.precision: .*'32-true', 'bf16-mixed' or '16-mixed'"),
         ("about.x=1", "'about' is a value and no table"),
     ],
 )
@@ -60,6 +67,15 @@ def test_a_file_that_is_no_recipe(tmp_path, text, said):
         path.write_text(text)
     with pytest.raises(FileFormatError, match=said):
         load_config(path)
+
+
+def test_a_saved_recipe_is_changed_and_a_list_is_none(recipe, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(load_config(recipe).model_dump_json())
+    assert load_config(path, ["data.block.size=16"]).data.block.size == 16
+    path.write_text("[1]")
+    with pytest.raises(FileFormatError, match=r"config\.json: expected a table of settings, got \[1\]"):
+        load_config(path, ["train.epochs=5"])
 
 
 def test_a_missing_key_is_named(tmp_path):

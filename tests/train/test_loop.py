@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,9 @@ def test_a_teacher_teaches_and_one_of_another_kind_is_refused(done, recipe, tmp_
         (["data.patch=64"], "less than a patch of 64"),
         (["train.batch=30"], "holds no batch of 30"),
         (["data.validation=['one']"], "one is under data.train and is to be scored"),
+        (["data.test=['../scenes_of_them/held']"], "held is under data.validation and is to be scored under data.test"),
+        (["data.train=['two']", "data.validation=['one', 'deep/one']"], "data.validation has two scenes called one: "),
+        (["data.train=['one']", "data.test=['mean']"], "data.test has a scene called mean"),
         (["model.config.block=3"], "has no setting 'block'; did you mean 'blocks'"),
         (["model.name=lkca_lt"], "did you mean 'lkca_lr'"),
         (["data.scale=5", "data.patch=20"], "can be built for the scales"),
@@ -136,7 +140,12 @@ def test_a_teacher_teaches_and_one_of_another_kind_is_refused(done, recipe, tmp_
         ),
     ],
 )
-def test_what_does_not_fit_is_said_in_one_line(recipe, tmp_path, changes, said):
+def test_what_does_not_fit_is_said_in_one_line(recipe, scenes, tmp_path, changes, said):
+    for name in ("mean.h5", "deep/one.h5"):
+        (scenes / name).parent.mkdir(exist_ok=True)
+        shutil.copy(scenes / "one.h5", scenes / name)
+    if not (scenes.parent / "scenes_of_them").exists():
+        (scenes.parent / "scenes_of_them").symlink_to(scenes)
     with pytest.raises(UsageError, match=said) as caught:
         train(load_config(recipe, changes), tmp_path / "run", quiet=True)
     assert "\n" not in str(caught.value)
@@ -160,6 +169,26 @@ def test_a_term_that_is_not_finite_is_named_and_its_batch_kept(recipe, tmp_path,
     kept = load_file(tmp_path / "run" / "bad_batch.safetensors")
     assert kept["lr"].shape == (8, 6, 8, 8)
     assert kept["hr"].shape == (8, 6, 16, 16)
+
+
+def test_a_network_that_diverged_in_its_last_step_is_named_and_not_its_scenes(recipe, tmp_path, monkeypatch):
+    real, changes = loop._step, ["train.epochs=1", "data.per_epoch=8"]
+
+    def diverged(to):
+        def step(run, *arguments):
+            scored = real(run, *arguments)
+            with torch.no_grad():
+                for weight in run.averaged.parameters():
+                    weight.fill_(to)
+            return scored
+
+        return step
+
+    for to, said in ((torch.nan, "the weights are not finite after epoch 1, step 1"), (3e38, "the output of the netw")):
+        monkeypatch.setattr(loop, "_step", diverged(to))
+        with pytest.raises(TrainingError, match=f"{said}.*lower the learning rate"):
+            train(load_config(recipe, changes), tmp_path / f"{to}", quiet=True)
+        assert not (tmp_path / f"{to}" / "last.state").exists()
 
 
 def test_a_folder_with_a_run_is_not_written_over(done, recipe):

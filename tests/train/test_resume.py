@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import hypersharp
 from hypersharp.errors import FileFormatError, UsageError
 from hypersharp.train.config import load_config
 from hypersharp.train.loop import train
@@ -28,6 +30,17 @@ from hypersharp.train.loop import train
 train(load_config(sys.argv[1], sys.argv[3:]), Path(sys.argv[2]), resume=True, quiet=True)
 """
 CHANGES = ["train.epochs=4", "train.save_every=1", "data.per_epoch=48"]
+
+
+SHORT = ["train.epochs=1", "data.per_epoch=8"]
+
+
+@pytest.fixture
+def finished(recipe, tmp_path):
+    """A recipe and the folder of its run."""
+    config = load_config(recipe, SHORT)
+    train(config, tmp_path / "run", quiet=True)
+    return config, tmp_path / "run"
 
 
 def same(one, other):
@@ -83,12 +96,65 @@ def test_resuming_a_finished_run_changes_nothing(recipe, tmp_path):
     assert again.table == first.table
 
 
-def test_a_damaged_state_is_said(recipe, tmp_path):
-    config = load_config(recipe, ["train.epochs=1", "data.per_epoch=8"])
-    train(config, tmp_path / "run", quiet=True)
-    (tmp_path / "run" / "last.state").write_bytes(b"PK nothing")
-    with pytest.raises(FileFormatError, match="not the state of a run"):
-        train(config, tmp_path / "run", resume=True, quiet=True)
+def test_a_damaged_state_is_said_and_can_be_left_behind(finished, tmp_path):
+    """No zip at all, one flipped bit in a weight, a part that is not there."""
+    config, folder = finished
+    state = folder / "last.state"
+    whole = state.read_bytes()
+    with zipfile.ZipFile(state) as held:
+        largest = max(held.infolist(), key=lambda info: info.file_size)
+    at = largest.header_offset + largest.file_size // 2 + 64
+    flipped = whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :]
+    lacking = torch.load(state, weights_only=True)
+    del lacking["optimiser"]
+    torch.save(lacking, tmp_path / "lacking")
+    for content in (b"PK nothing", flipped, (tmp_path / "lacking").read_bytes()):
+        state.write_bytes(content)
+        with pytest.raises(FileFormatError, match=r"last\.state is damaged; delete it, and --resume begins anew, or"):
+            train(config, folder, resume=True, quiet=True)
+    state.unlink()
+    train(config, folder, resume=True, quiet=True)
+
+
+def test_a_finished_run_without_its_state_is_not_written_over(finished):
+    config, folder = finished
+    (folder / "last.state").unlink()
+    for name in ("config.json", "best.safetensors", "last.safetensors"):
+        with pytest.raises(UsageError, match="holds a run already; go on with --resume"):
+            train(config, folder, quiet=True)
+        (folder / name).unlink()
+    train(config, folder, quiet=True)
+
+
+def test_settings_that_change_no_result_may_change_and_others_are_named(finished, recipe):
+    _, folder = finished
+    train(load_config(recipe, [*SHORT, "about=other", "train.log_every=7"]), folder, resume=True, quiet=True)
+    changes = ["train.lr=0.5", "model.config.blocks=1", "data.block={size=16}", "data.share=0.5"]
+    with pytest.raises(
+        UsageError, match=r"another recipe: model\.config\.blocks was 2 and is 1, data\.block was"
+    ) as at:
+        train(load_config(recipe, [*SHORT, *changes]), folder, resume=True, quiet=True)
+    assert "data.block was null and is {" in str(at.value)
+    assert "data.share was 1.0 and is 0.5 and 1 more; resume with" in str(at.value)
+
+
+def test_other_scenes_are_refused_by_the_first_that_differs(finished, recipe, scenes, make_scene, tmp_path):
+    """Also where the state does not say its scenes, as those of earlier versions."""
+    _, folder = finished
+    for name in ("one", "two", "held"):
+        other = make_scene(1, bands=5)
+        hypersharp.write(hypersharp.Cube.from_array(other), tmp_path / f"{name}.h5")
+    config = load_config(recipe, [*SHORT, f"data.root={tmp_path}"])
+    with pytest.raises(
+        UsageError, match=r"was one of 48 x 40 pixels with 6 bands .* is one of 48 x 40 pixels with 5 ban"
+    ):
+        train(config, folder, resume=True, quiet=True)
+    state = torch.load(folder / "last.state", weights_only=True)
+    del state["scenes"]
+    torch.save(state, folder / "last.state")
+    with pytest.raises(UsageError, match="the state of another network than lkca_lr with 5 channels") as caught:
+        train(config, folder, resume=True, quiet=True)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_state_from_before_a_setting_was_there_is_that_of_its_default(recipe, tmp_path):

@@ -17,6 +17,7 @@ from hypersharp.errors import HypersharpError, UsageError
 
 # Old releases of typer raise click's errors, newer ones those of a copy of it; both derive from this class.
 _ClickError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="hypersharp",
@@ -92,15 +93,17 @@ def run(arguments: list[str] | None = None) -> int:
         warnings.filterwarnings("always", module="hypersharp")
         try:
             result = app(args=arguments, prog_name="hypersharp", standalone_mode=False)
+            if result == _INTERRUPTED:  # newer releases of typer make this of Ctrl-C
+                raise typer.Abort
             return result if isinstance(result, int) else 0
         except HypersharpError as error:
             return _fail(str(error), 2 if isinstance(error, UsageError) else 1)
-        except typer.Abort:
-            return _fail("interrupted; nothing was left behind", 130)
+        except typer.Abort as stop:  # a command that leaves something behind says what
+            return _fail(str(stop) or "interrupted; nothing was left behind", _INTERRUPTED)
         except _ClickError as error:
             return _fail(f"{error.format_message().rstrip('.')}; see hypersharp --help", 2)
         except KeyboardInterrupt:
-            return _fail("interrupted; nothing was left behind", 130)
+            return _fail("interrupted; nothing was left behind", _INTERRUPTED)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1

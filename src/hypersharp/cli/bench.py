@@ -80,7 +80,10 @@ def command(
         data = _data(recipe, flags, told, of_data)
         rest = tuple(change for change in changes if change not in of_data)
         plan = Plan(names_of(models), data, patches, cap_minutes, seeds, rest, of_data)
-        made = run(plan, Path(out), resume=resume, quiet=as_json, speed=speed, say=_say)
+        try:
+            made = run(plan, Path(out), resume=resume, quiet=as_json, speed=speed, say=_say)
+        except KeyboardInterrupt:
+            raise typer.Abort(_left(Path(out))) from None
     _show(made, out, as_json=as_json)
 
 
@@ -115,6 +118,15 @@ def _data(recipe: str | None, names: dict[str, str | None], told: dict[str, Any]
         check_budget(change)
         set_value(raw, change)
     return parse_data(data, "bench")
+
+
+def _left(folder: Path) -> str:
+    """What an interrupted comparison leaves behind."""
+    from hypersharp.train.resume import STATE
+
+    if any(folder.glob(f"*/{STATE}")):
+        return f"interrupted; finished runs and the state of this one are kept in {folder}; go on with --resume"
+    return f"interrupted; there is no state in {folder} yet; --resume begins anew"
 
 
 def _collect(text: str, *, speed: bool) -> Comparison:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -75,13 +76,32 @@ def _run(
     told = [f"train.{name}={value}" for name, value in (("device", device), ("precision", precision)) if value]
     config = load_config(recipe, [*settings, *told])
     folder = Path(out) if out is not None else Path("runs") / Path(recipe).stem
-    result = train(config, folder, resume=resume, quiet=as_json)
+    try:
+        result = train(config, folder, resume=resume, quiet=as_json)
+    except KeyboardInterrupt:
+        raise typer.Abort(_left(folder)) from None
     if as_json:
         facts = {"best": str(result.best), "steps": result.steps, "seconds": round(result.seconds, 3)}
-        print(json.dumps(facts | {"scores": result.table}))
+        print(json.dumps(facts | {"scores": _finite(result.table)}, allow_nan=False))
         return
     print(f"{result.best}: {result.steps} steps in {result.seconds:.0f} s")
     _tell(result.table)
+
+
+def _finite(scores: Any) -> Any:
+    """Scores with None where there is no number, for JSON has none either."""
+    if isinstance(scores, dict):
+        return {name: _finite(value) for name, value in scores.items()}
+    return scores if math.isfinite(scores) else None
+
+
+def _left(folder: Path) -> str:
+    """What an interrupted run leaves behind."""
+    from hypersharp.train.resume import STATE
+
+    if (folder / STATE).is_file():
+        return f"interrupted; the state is kept in {folder}; go on with --resume"
+    return f"interrupted; there is no state in {folder} yet; --resume begins anew"
 
 
 def _tell(table: Table) -> None:

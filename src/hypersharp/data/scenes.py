@@ -29,6 +29,7 @@ class Scene:
         valid: `(H, W)` pixels that were valid in every band that is kept; the others hold 0.
         kept: `(C,)` bands of the file that are kept.
         wavelength_nm: `(C,)`, or None where unknown.
+        bands: of the file; None where there is none.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Scene:
     valid: NDArray[np.bool_]
     kept: NDArray[np.intp]
     wavelength_nm: NDArray[np.float64] | None
+    bands: int | None = None
 
     def part(self, where: Rectangle) -> Scene:
         """The scene's pixels inside a rectangle."""
@@ -71,19 +73,29 @@ def find_scenes(root: str, names: Sequence[str]) -> list[Path]:
     if "$" in filled:
         raise FileFormatError(f"data.root {root!r} uses an environment variable that is not set; set it or change root")
     folder = Path(filled).expanduser()
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise FileFormatError(f"expected a folder of scenes, got {filled!r}; check data.root")
     found: list[Path] = []
     for name in names:
         if any(sign in name for sign in "*?["):
-            here = sorted(path for path in folder.glob(name) if path.suffix in ENDINGS)
+            here = _matching(folder, name)
         else:
             tried = [folder / name, *(folder / f"{name}{ending}" for ending in ENDINGS)]
-            here = [path for path in tried if path.is_file()][:1]
+            here = [path for path in tried if os.path.isfile(path)][:1]  # False for names that no file can have
         if not here:
             raise FileFormatError(f"no scene {name!r} in {filled!r}; check the names under [data]")
         found += [path for path in here if path not in found]
     return found
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    """Scenes that a shell pattern means, in alphabetical order; an absolute one is not of the folder."""
+    root = Path(pattern).anchor
+    try:
+        found = Path(root).glob(str(Path(pattern).relative_to(root))) if root else folder.glob(pattern)
+        return sorted(path for path in found if path.suffix in ENDINGS)
+    except (ValueError, NotImplementedError, OSError) as error:
+        raise FileFormatError(f"{pattern!r} is no pattern of names ({error}); check the names under [data]") from None
 
 
 def load_scene(path: Path, *, drop_noisy_db: float | None = None) -> Scene:
@@ -120,6 +132,7 @@ def load_scene(path: Path, *, drop_noisy_db: float | None = None) -> Scene:
         whole,
         np.flatnonzero(kept),
         None if waves is None else waves[kept],
+        len(values),
     )
 
 
@@ -129,7 +142,15 @@ def common_bands(scenes: Sequence[Scene]) -> list[Scene]:
     Raises:
         UsageError: the files do not have the same bands.
     """
-    both = scenes[0].kept
+    first = scenes[0]
+    for scene in scenes[1:]:
+        known = first.wavelength_nm is not None and scene.wavelength_nm is not None
+        if not known and None not in (first.bands, scene.bands) and first.bands != scene.bands:
+            raise UsageError(
+                f"{first.name} has {first.bands} bands and {scene.name} {scene.bands}, without wavelengths to match "
+                "them by; give both files theirs, or train in the subspace domain"
+            )
+    both = first.kept
     for scene in scenes[1:]:
         both = np.intersect1d(both, scene.kept)
     if not both.size:

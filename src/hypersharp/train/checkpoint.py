@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,11 @@ from hypersharp.infer.torch_session import card_beside
 from hypersharp.models._card import CARD_KEY, Card, config_to_dict
 from hypersharp.train.config import RunConfig
 
+_SCRATCH = re.compile(
+    r"\.((best|last|teacher)\.(safetensors|card\.json)|last\.state|(config|scores)\.json|log\.jsonl|validation\.csv)"
+    r"\.part-\d+"
+)
+
 
 def save_checkpoint(path: Path, weights: Mapping[str, Tensor], card: Card) -> None:
     """Write a checkpoint and its card.
@@ -26,13 +33,11 @@ def save_checkpoint(path: Path, weights: Mapping[str, Tensor], card: Card) -> No
     Raises:
         WriteError: it cannot be written; what was there before stays.
     """
-    scratch = path.with_name(f".{path.name}.part-{os.getpid()}")
     plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     try:
-        save_file(plain, scratch, metadata={CARD_KEY: card.to_json()})
-        os.replace(scratch, path)
+        with _whole(path) as scratch:
+            save_file(plain, scratch, metadata={CARD_KEY: card.to_json()})
     except Exception as error:  # safetensors has an error of its own for a full disk
-        scratch.unlink(missing_ok=True)
         raise WriteError(f"{path.name}: writing failed ({error}); free space or choose another folder") from None
     write_text(card_beside(path), card.to_json() + "\n")
 
@@ -43,12 +48,10 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         WriteError: it cannot be written; the state before stays.
     """
-    scratch = path.with_name(f".{path.name}.part-{os.getpid()}")
     try:
-        torch.save(dict(state), scratch)
-        os.replace(scratch, path)
+        with _whole(path) as scratch:
+            torch.save(dict(state), scratch)
     except (OSError, RuntimeError) as error:
-        scratch.unlink(missing_ok=True)
         raise WriteError(f"{path.name}: writing failed ({error}); free space or choose another folder") from None
 
 
@@ -58,13 +61,32 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         WriteError: it cannot be written.
     """
+    try:
+        with _whole(path) as scratch:
+            scratch.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise WriteError(f"{path.name}: writing failed ({error.strerror or error})") from None
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A scratch file that becomes `path` at the end; it is gone whatever goes wrong, Ctrl-C too."""
     scratch = path.with_name(f".{path.name}.part-{os.getpid()}")
     try:
-        scratch.write_text(text, encoding="utf-8")
+        yield scratch
         os.replace(scratch, path)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise WriteError(f"{path.name}: writing failed ({error.strerror or error})") from None
+    except BaseException:
+        with suppress(OSError):
+            scratch.unlink()
+        raise
+
+
+def remove_scratch(folder: Path) -> None:
+    """Remove the scratch files of a killed run from its folder, and no other program's."""
+    for path in folder.glob(".*.part-*"):
+        if _SCRATCH.fullmatch(path.name):
+            with suppress(OSError):
+                path.unlink()
 
 
 def card_of(

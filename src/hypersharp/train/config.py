@@ -26,7 +26,7 @@ _Positive = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """A table of a recipe."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -312,7 +312,7 @@ class TrainConfig(Section):
     tensorboard: bool = False
     tile: _Positive = 64
     start: Literal["random", "bicubic"] = "random"
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
@@ -329,7 +329,7 @@ class RunConfig(Section):
     """
 
     about: str = ""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     model: ModelConfig
     data: DataConfig
     objective: ObjectiveConfig = ObjectiveConfig()
@@ -355,6 +355,8 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         raise FileFormatError(f"{file}: cannot be read ({error.strerror or error}); check the path") from None
     except ValueError as error:  # TOML, JSON and decoding errors alike
         raise FileFormatError(f"{file.name}: not a recipe that can be read ({error})") from None
+    if not isinstance(raw, dict):
+        raise FileFormatError(f"{file.name}: expected a table of settings, got {raw!r:.40}; give a recipe")
     for override in overrides:
         set_value(raw, override)
     return parse_config(raw, file.name)

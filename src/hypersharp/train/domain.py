@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ from hypersharp.train.instances import Instance, instances
 from hypersharp.train.losses import BANDS, Space
 from hypersharp.train.pairs import Observed, held_pair, pairs
 
+MEAN = "mean"
 METRICS = ("mpsnr_db", "mssim", "sam_deg", "cc", "rmse", "ergas")
 
 
@@ -53,6 +55,7 @@ class Material:
         validation: whole scenes.
         test: whole scenes that training never sees.
         wavelength_nm: of the bands in the domain of bands, where known.
+        scenes: name, shape and bands of the file of all that were read, as plain lists.
     """
 
     pairs: list[Pair]
@@ -62,6 +65,7 @@ class Material:
     validation: list[Held]
     test: list[Held]
     wavelength_nm: tuple[float, ...] | None
+    scenes: list[list[Any]]
 
     def space_of(self, scene: Tensor) -> Space:
         """The space of a batch from its `(N,)` scenes."""
@@ -75,11 +79,7 @@ def load_material(data: DataConfig, device: torch.device, *, seed: int) -> Mater
         FileFormatError: a scene does not exist or cannot be read.
         UsageError: the scenes do not fit each other or the recipe.
     """
-    train = _load(data, data.train)
-    held, test = _load(data, data.validation), _load(data, data.test)
-    names = {scene.name for scene in train} & {scene.name for scene in [*held, *test]}
-    if names:
-        raise UsageError(f"{sorted(names)[0]} is under data.train and is to be scored; it can only be in one")
+    train, held, test = _load_all(data)
     if data.domain == "bands":
         both = common_bands([*train, *held, *test])
         train, held, test = (
@@ -114,6 +114,7 @@ def load_material(data: DataConfig, device: torch.device, *, seed: int) -> Mater
         [Held.of(scene, data) for scene in held],
         [Held.of(scene, data) for scene in test],
         None if waves is None or data.domain != "bands" else tuple(float(nm) for nm in waves),
+        [[scene.name, list(scene.hr.shape), scene.kept.tolist()] for scene in [*train, *held, *test]],
     )
 
 
@@ -131,8 +132,38 @@ def patch_operator(data: DataConfig) -> Separable | None:
     return parse_psf(data.degradation).operator((data.patch, data.patch), data.scale)
 
 
-def _load(data: DataConfig, names: Sequence[str]) -> list[Scene]:
-    return [load_scene(path, drop_noisy_db=data.drop_noisy_db) for path in find_scenes(data.root, names)]
+def _load_all(data: DataConfig) -> tuple[list[Scene], list[Scene], list[Scene]]:
+    """Scenes to train on, to validate and to test, no file in two of them."""
+    paths = {
+        "train": find_scenes(data.root, data.train),
+        "validation": find_scenes(data.root, data.validation),
+        "test": find_scenes(data.root, data.test),
+    }
+    seen: dict[Path, str] = {}
+    for part, files in paths.items():
+        for path in files:
+            before = seen.setdefault(path.resolve(), part)
+            if before != part:
+                raise UsageError(
+                    f"{path.stem} is under data.{before} and is to be scored under data.{part}; it can only be in one"
+                )
+    blocks = paths["train"] if data.block is not None else []
+    for part, files in (("validation", [*paths["validation"], *blocks]), ("test", paths["test"])):
+        _check_names(part, files)
+    train, held, test = ([load_scene(path, drop_noisy_db=data.drop_noisy_db) for path in paths[part]] for part in paths)
+    return train, held, test
+
+
+def _check_names(part: str, files: Sequence[Path]) -> None:
+    """Refuse scenes whose scores would have one name."""
+    names = [path.stem for path in files]
+    for at, name in enumerate(names):
+        if name == MEAN:
+            raise UsageError(f"data.{part} has a scene called {MEAN}, as the mean of the scores is; rename its file")
+        if name in names[:at]:
+            raise UsageError(
+                f"data.{part} has two scenes called {name}: {files[names.index(name)]} and {files[at]}; rename one"
+            )
 
 
 def _generated(data: DataConfig, train: Sequence[Scene], seed: int) -> list[Scene]:
@@ -263,7 +294,7 @@ def score_all(
     table: dict[str, dict[str, float]] = {
         one.scene.name: one.score(session, tile=tile, consistency=consistency) for one in held
     }
-    return table | {"mean": mean_of(table)}
+    return table | {MEAN: mean_of(table)}
 
 
 def mean_of(table: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:

@@ -43,36 +43,47 @@ def export(checkpoint: Path, output: Path, *, overwrite: bool = False) -> dict[s
     onnx = require("onnx", "train", "exporting a network")
     if output.suffix != ".onnx":
         raise UsageError(f"expected an output that ends in .onnx, got {output.name}")
-    if output.exists() and not overwrite:
+    if os.path.isdir(output):
+        raise WriteError(f"{output} is a folder; choose another name")
+    if os.path.exists(output) and not overwrite:
         raise WriteError(f"{output} exists; say --overwrite to replace it")
-    card, model = read_card(checkpoint), load_model(checkpoint)
-    given = _given(card, 2, (9, 7), np.random.default_rng(0))
-    names = ["lr", "msi"][: len(given)]
-    axes = {"lr": {0: "n", 2: "h", 3: "w"}, "msi": {0: "n", 2: "sh", 3: "sw"}, "sr": {0: "n", 2: "sh", 3: "sw"}}
     scratch = output.with_name(f".{output.name}.part-{os.getpid()}.onnx")
     try:
-        with warnings.catch_warnings():
-            # The newer exporter of torch fails on the bicubic skip; the tracing one is within every torch we allow.
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                model,
-                tuple(torch.from_numpy(part) for part in given),
-                str(scratch),
-                dynamo=False,
-                opset_version=_OPSET,
-                input_names=names,
-                output_names=["sr"],
-                dynamic_axes={name: axes[name] for name in (*names, "sr")},
-            )
-        graph = onnx.load(str(scratch))
-        _write_card(onnx, graph, card, scratch)
-        found = _compare(scratch, model, card)
-        _write_card(onnx, graph, Card(**{**asdict(card), "about": {**card.about, "export": found}}), scratch)
-        os.replace(scratch, output)
+        scratch.touch()  # known before the slow part
+    except OSError as error:
+        raise WriteError(f"{output}: cannot be written ({error.strerror or error}); choose another name") from None
+    try:
+        return _checked(onnx, checkpoint, output, scratch)
     except OSError as error:
         raise WriteError(f"{output}: writing failed ({error.strerror or error}); nothing was left") from None
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _checked(onnx: Any, checkpoint: Path, output: Path, scratch: Path) -> dict[str, Any]:
+    """Trace, compare and name the file."""
+    card, model = read_card(checkpoint), load_model(checkpoint)
+    given = _given(card, 2, (9, 7), np.random.default_rng(0))
+    names = ["lr", "msi"][: len(given)]
+    axes = {"lr": {0: "n", 2: "h", 3: "w"}, "msi": {0: "n", 2: "sh", 3: "sw"}, "sr": {0: "n", 2: "sh", 3: "sw"}}
+    with warnings.catch_warnings():
+        # The newer exporter of torch fails on the bicubic skip; the tracing one is within every torch we allow.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model,
+            tuple(torch.from_numpy(part) for part in given),
+            str(scratch),
+            dynamo=False,
+            opset_version=_OPSET,
+            input_names=names,
+            output_names=["sr"],
+            dynamic_axes={name: axes[name] for name in (*names, "sr")},
+        )
+    graph = onnx.load(str(scratch))
+    _write_card(onnx, graph, card, scratch)
+    found = _compare(scratch, model, card)
+    _write_card(onnx, graph, Card(**{**asdict(card), "about": {**card.about, "export": found}}), scratch)
+    os.replace(scratch, output)
     return found
 
 

@@ -83,7 +83,7 @@ def train(config: RunConfig, folder: Path, *, resume: bool = False, quiet: bool 
 
 def _table(run: Run, best: Path) -> Table:
     """Every row that a table of results must have, also in `scores.json`; bicubic first."""
-    session = ModuleSession(load_model(best).to(run.fabric.device), read_card(best), best.name)
+    session = _Watched(load_model(best).to(run.fabric.device), read_card(best), best.name)
     groups = {"validation": run.material.validation, "test": run.material.test}
     table: Table = {}
     for method, runner in (("bicubic", None), (run.config.model.name, session)):
@@ -124,6 +124,7 @@ def _epoch(run: Run) -> None:
             progress.stopped = True
             break
         if train.save_every and (at + 1) % train.save_every == 0 and step + 1 < run.steps:
+            _check_weights(run)
             _keep(run)
     _close(run)
 
@@ -182,9 +183,32 @@ def _refuse(run: Run, batch: Batch, term: str) -> None:
     )
 
 
+def _check_weights(run: Run) -> None:
+    """Refuse a network whose last step left it without numbers, before it is scored or kept."""
+    if not all(bool(torch.isfinite(value).all()) for value in run.averaged.state_dict().values()):
+        at = run.progress
+        raise TrainingError(
+            f"the weights are not finite after epoch {at.epoch + 1}, step {at.step}; "
+            "lower the learning rate, or clip the gradient"
+        )
+
+
+class _Watched(ModuleSession):
+    """A network whose output must be finite: else it is at fault, and not the scene that it is scored on."""
+
+    def __call__(self, lr: NDArray[np.float32], msi: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        sharp = super().__call__(lr, msi)
+        if not np.isfinite(sharp).all():
+            raise TrainingError(
+                f"the output of {self.name} is not finite; lower the learning rate, or clip the gradient"
+            )
+        return sharp
+
+
 def _close(run: Run) -> None:
     """The end of an epoch, or of the run's time within one: validation, best and last checkpoint, state."""
     train, progress = run.config.train, run.progress
+    _check_weights(run)
     if progress.step == run.steps:
         progress.epoch, progress.step = progress.epoch + 1, 0
     due = progress.epoch % train.validate_every == 0 or progress.epoch == train.epochs or progress.stopped
@@ -194,7 +218,7 @@ def _close(run: Run) -> None:
         if run.fabric.is_global_zero:
             # A change is what consistency lacks, so on its own it is half an answer.
             follow = "noise" if run.card.gives == "change" else "off"
-            session = ModuleSession(run.averaged, run.card)
+            session = _Watched(run.averaged, run.card)
             scores = score_all(run.material.validation, session, tile=train.tile, consistency=follow)
         scores = run.fabric.broadcast(scores)
         value = scores["mean"][train.metric] * (-1 if train.metric in _LOWER_IS_BETTER else 1)
@@ -235,7 +259,7 @@ def _keep(run: Run) -> None:
         inner = run.objective.module
         parts: dict[str, Any] = {"objective": inner.state_dict(), "averaged": run.averaged.state_dict()}
         parts["optimiser"] = run.optimiser.state_dict()
-        store(run.folder, run.progress, parts, run.config.model_dump_json(indent=1))
+        store(run.folder, run.progress, parts, run.config.model_dump_json(indent=1), run.material.scenes)
 
 
 @contextmanager

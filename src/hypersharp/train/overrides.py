@@ -24,7 +24,9 @@ def set_value(raw: dict[str, Any], override: str) -> None:
         value = text.strip()
     table = raw
     for part in parts[:-1]:
-        table = table.setdefault(part, {})
+        if table.get(part) is None:  # as a saved recipe has what is not there
+            table[part] = {}
+        table = table[part]
         if not isinstance(table, dict):
             raise UsageError(f"--set {key}: {part!r} is a value and no table")
     table[parts[-1]] = value

@@ -21,7 +21,7 @@ from hypersharp.data.patches import Patches
 from hypersharp.errors import UsageError, WriteError
 from hypersharp.infer.torch_session import channels_last, load_model, read_card
 from hypersharp.models._card import Card, config_from_dict
-from hypersharp.train.checkpoint import card_of, write_text
+from hypersharp.train.checkpoint import card_of, remove_scratch, write_text
 from hypersharp.train.config import ModelConfig, RunConfig, TrainConfig
 from hypersharp.train.domain import Material, load_material, patch_operator
 from hypersharp.train.log import RunLog
@@ -63,7 +63,7 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, quiet: bool) -> Ru
     """Everything up to the first step; see `loop.train` for arguments and errors."""
     started, train, data = time.perf_counter(), config.train, config.data
     fabric = _fabric(train)
-    _claim(folder, resume=resume)
+    _claim(folder, resume=resume, tidy=fabric.is_global_zero)
     torch.manual_seed(config.seed)
     spec = models.get_spec(config.model.name)
     _, network_config = network_of(config.model)
@@ -83,12 +83,18 @@ def prepare(config: RunConfig, folder: Path, *, resume: bool, quiet: bool) -> Ru
     card = card_of(config, network_config, channels=bands, wavelength_nm=waves, about={})
     settings = config.model_dump_json(indent=1)
     progress = Progress()
-    found = restore(folder, settings, fabric.device)
+    found = restore(folder, config, material.scenes, fabric.device)
     if found is not None:
         progress, parts = found
-        objective.load_state_dict(parts["objective"])
-        optimiser.load_state_dict(parts["optimiser"])
-        averaged.load_state_dict(parts["averaged"])
+        try:
+            objective.load_state_dict(parts["objective"])
+            optimiser.load_state_dict(parts["optimiser"])
+            averaged.load_state_dict(parts["averaged"])
+        except (KeyError, RuntimeError, ValueError):
+            raise UsageError(
+                f"{folder / STATE} is the state of another network than {config.model.name} with {bands} channels; "
+                "resume with the scenes it began with, or choose another folder with --out"
+            ) from None
     elif fabric.is_global_zero:
         write_text(folder / "config.json", settings + "\n")
     steps = max(1, len(patches) // train.batch)
@@ -125,13 +131,16 @@ def _fabric(train: TrainConfig) -> Fabric:
     return fabric
 
 
-def _claim(folder: Path, *, resume: bool) -> None:
+def _claim(folder: Path, *, resume: bool, tidy: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(f"{folder}: cannot be made ({error.strerror or error}); choose another with --out") from None
-    if (folder / STATE).exists() and not resume:
+    held = (STATE, "config.json", "best.safetensors", "last.safetensors", "teacher.safetensors")
+    if not resume and any((folder / name).exists() for name in held):
         raise UsageError(f"{folder} holds a run already; go on with --resume, or choose another folder with --out")
+    if tidy:
+        remove_scratch(folder)
 
 
 def _patches(config: RunConfig, material: Material) -> Patches:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,8 @@ from hypersharp.train.checkpoint import save_state
 from hypersharp.train.config import RunConfig
 
 STATE = "last.state"
+_FREE = ("about", "data.root", "train.log_every", "train.tensorboard", "train.device")
+"""Settings that may change between two parts of a run."""
 
 
 @dataclass
@@ -37,7 +43,7 @@ class Progress:
     stopped: bool = False
 
 
-def store(folder: Path, progress: Progress, parts: dict[str, Any], settings: str) -> None:
+def store(folder: Path, progress: Progress, parts: dict[str, Any], settings: str, scenes: list[list[Any]]) -> None:
     """Write the state of a run.
 
     Args:
@@ -45,41 +51,98 @@ def store(folder: Path, progress: Progress, parts: dict[str, Any], settings: str
         progress: where it is.
         parts: state dictionaries by name.
         settings: the effective recipe as text; a state is only resumed by the same.
+        scenes: as `Material.scenes`; a state is only resumed on the same.
     """
     random = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         random["cuda"] = torch.cuda.get_rng_state()
-    save_state(folder / STATE, {"progress": asdict(progress), "random": random, "settings": settings, **parts})
+    told = {"progress": asdict(progress), "random": random, "settings": settings, "scenes": scenes}
+    save_state(folder / STATE, told | parts)
 
 
-def _recipe(text: str) -> RunConfig | str:
-    """What a text says; a setting that is younger than it has its default there."""
-    try:
-        return RunConfig.model_validate_json(text)
-    except ValidationError:
-        return text
+def restore(
+    folder: Path, config: RunConfig, scenes: list[list[Any]], device: torch.device
+) -> tuple[Progress, dict[str, Any]] | None:
+    """The state of a run, its random numbers put back; None where there is none yet.
 
-
-def restore(folder: Path, settings: str, device: torch.device) -> tuple[Progress, dict[str, Any]] | None:
-    """The state of a run and its random numbers; None where there is none yet.
+    Args:
+        folder: of the run.
+        config: the recipe, which must be that of the state but for what changes no result.
+        scenes: what it is made of, as `Material.scenes`; states of earlier versions do not say it.
+        device: to read it to.
 
     Raises:
         FileFormatError: it is damaged.
-        UsageError: it is that of another recipe.
+        UsageError: it is that of another recipe, or of other scenes.
     """
     path = folder / STATE
     if not path.is_file():
         return None
     try:
+        with zipfile.ZipFile(path) as whole:
+            if whole.testzip() is not None:  # torch itself reads flipped bits
+                raise zipfile.BadZipFile
         held = torch.load(path, map_location=device, weights_only=True)
-        progress = Progress(**held.pop("progress"))
-        random, said = held.pop("random"), held.pop("settings")
-    except Exception as error:  # zip, pickle and torch raise many kinds
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FileFormatError(f"{path}: not the state of a run ({first}); start the run anew") from None
-    if _recipe(said) != _recipe(settings):
-        raise UsageError(f"{path} is the state of another recipe; resume with the one it began with, or start anew")
-    torch.set_rng_state(random["cpu"].cpu())
-    if "cuda" in random and torch.cuda.is_available():
-        torch.cuda.set_rng_state(random["cuda"].cpu())
-    return progress, held
+        progress = Progress(**held["progress"])
+        random, said = held["random"], held["settings"]
+        parts = {name: held[name] for name in ("objective", "averaged", "optimiser")}
+        _check_recipe(path, said, config)
+        _check_scenes(path, held.get("scenes"), scenes)
+        torch.set_rng_state(random["cpu"].cpu())
+        if "cuda" in random and torch.cuda.is_available():
+            torch.cuda.set_rng_state(random["cuda"].cpu())
+    except UsageError:
+        raise
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from None
+    except Exception:  # zip, pickle and torch raise many kinds
+        raise FileFormatError(
+            f"{path} is damaged; delete it, and --resume begins anew, or choose another folder with --out"
+        ) from None
+    return progress, parts
+
+
+def _check_recipe(path: Path, said: str, config: RunConfig) -> None:
+    """Refuse another recipe by its first settings; one that is younger than the state has its default there."""
+    try:
+        before = RunConfig.model_validate_json(said)
+    except ValidationError:
+        raise UsageError(
+            f"{path} is the state of another recipe, of another version of hypersharp; choose another folder with --out"
+        ) from None
+    found = list(_differences(before.model_dump(mode="json"), config.model_dump(mode="json")))
+    if found:
+        named = ", ".join(f"{key} was {json.dumps(old)} and is {json.dumps(new)}" for key, old, new in found[:3])
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise UsageError(
+            f"{path} is the state of another recipe: {named}{more}; resume with the one it began with, or choose "
+            "another folder with --out"
+        )
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted keys of the settings that differ, old and new value; those that change no result are left out."""
+    for name in {**before, **now}:
+        old, new, key = before.get(name), now.get(name), f"{above}{name}"
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{key}.")
+        elif old != new and key not in _FREE:
+            yield key, old, new
+
+
+def _check_scenes(path: Path, before: list[list[Any]] | None, now: list[list[Any]]) -> None:
+    """Refuse other scenes by the first that differs."""
+    if before is None or before == now:
+        return
+    old, new = next(pair for pair in zip_longest(before, now) if pair[0] != pair[1])
+    raise UsageError(
+        f"{path} is the state of a run on other scenes: there was {_told(old)}, there is {_told(new)}; bring the "
+        "scenes back, or choose another folder with --out"
+    )
+
+
+def _told(scene: list[Any] | None) -> str:
+    if scene is None:
+        return "no more scene"
+    name, (bands, rows, cols), kept = scene
+    return f"{name} of {rows} x {cols} pixels with {bands} bands ({kept[0]} to {kept[-1]} of its file)"
