@@ -168,7 +168,7 @@ def test_a_damaged_run_is_named_and_the_others_have_their_rows(finished, tmp_pat
     again = run(plan, out, resume=True, quiet=True, speed=False)
     assert again.rows == [*made.rows[:2], *made.rows[4:]]
     assert "not a recipe that can be read" in again.failed["fcnn3d_lr, seed 0"]
-    assert "not the state of a run" in again.failed["fcnn3d_lr, seed 1"]
+    assert "last.state is damaged" in again.failed["fcnn3d_lr, seed 1"]
 
 
 def test_bicubic_alone_needs_no_network_and_speed_is_kept(data, plan, tmp_path):
