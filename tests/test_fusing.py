@@ -89,6 +89,18 @@ def test_auto_says_what_it_chose_and_why(cubes):
     json.dumps(ready.report)
 
 
+def test_auto_fuses_where_no_pixel_is_left_one_scale_down(pair):
+    """Every band with a dead column of its own: one scale down their shadows meet everywhere."""
+    values = pair.window.lr.copy()
+    for band, plane in enumerate(values):
+        plane[:, 2 * band] = np.nan
+    ready = prepare_fusion(*cubes_of(replace(pair, window=replace(pair.window, lr=values))))
+    assert "too small or too noisy" in ready.report["choice"]["reason"]
+    got, valid = ready.cube.read(rows=slice(0, 12), cols=slice(0, 12))
+    assert valid.any()
+    assert np.isfinite(got[valid]).all()
+
+
 class TestReport:
     """JSON for programs, a page for people: the same facts."""
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hypersharp._nearest import nearest
 from hypersharp.cube import Bands, Cube, Source, Storage
 from hypersharp.degrade.psf import parse_psf
-from hypersharp.errors import UsageError
+from hypersharp.errors import NoDataError, UsageError
 from hypersharp.evaluate import NotRun, reduced_test
 from hypersharp.fusion import auto
 from hypersharp.fusion._spec import Calibration, Fuse, FusionSpec, Window
@@ -363,17 +363,20 @@ def _chosen(
 
 
 def _score(trial: auto.Trial, run: Callable[[Cube], Cube]) -> NDArray[np.float64] | None:
-    found = reduced_test(
-        run,
-        trial.reference,
-        scale=trial.calibration.scale,
-        psf=trial.psf,
-        bicubic=trial.estimator("exp"),
-        noise=trial.calibration.noise_lr,
-        seed=0,
-        shift_yx=trial.calibration.shift_yx,
-        least_side=_LEAST_SIDE,
-    )
+    try:
+        found = reduced_test(
+            run,
+            trial.reference,
+            scale=trial.calibration.scale,
+            psf=trial.psf,
+            bicubic=trial.estimator("exp"),
+            noise=trial.calibration.noise_lr,
+            seed=0,
+            shift_yx=trial.calibration.shift_yx,
+            least_side=_LEAST_SIDE,
+        )
+    except NoDataError:  # one scale down no pixel is left that every band has
+        return None
     return None if isinstance(found, NotRun) else found.gain_of_band
 
 

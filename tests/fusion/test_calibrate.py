@@ -76,6 +76,26 @@ def test_phase_correlation_of_unrelated_images_finds_nothing(simple):
     assert phase_shift([((lr, np.isfinite(lr)), (other, np.isfinite(other)))], scale=4) is None
 
 
+def test_a_constant_band_of_the_msi_says_nothing(simple):
+    """An alpha band of 255, whose blur differs from it by rounding alone."""
+    alone = calibrate(reading(simple), scale=4)
+    msi = np.concatenate([simple.window.msi, np.full_like(simple.window.msi[:1], 255)])
+    found = calibrate(reading(replace(simple, window=replace(simple.window, msi=msi))), scale=4)
+    assert found.blur.sigma == pytest.approx(alone.blur.sigma, abs=1e-3)
+    np.testing.assert_allclose(found.calibration.shift_yx, alone.calibration.shift_yx, atol=1e-2)
+
+
+def test_an_msi_band_that_may_see_constant_bands_alone_has_no_response(simple):
+    lr = simple.window.lr.copy()
+    lr[5] = 0
+    support = np.ones((len(simple.window.msi), len(lr)), dtype=bool)
+    support[0] = np.arange(len(lr)) == 5
+    found = calibrate(reading(replace(simple, window=replace(simple.window, lr=lr))), scale=4, support=support)
+    assert not found.calibration.srf[0].any()
+    assert found.calibration.srf[1].any()
+    assert found.residual[0] == pytest.approx(1)
+
+
 def test_clouds_do_not_spoil_it(simple):
     found = calibrate(reading(simple, hidden=(slice(10, 40), slice(60, 95))), scale=4)
     assert found.blur.sigma == pytest.approx(1.7, abs=0.05)

@@ -95,6 +95,11 @@ def test_trusted_pixels_keep_away_from_filled_ones():
     speckled = np.indices((30, 30)).sum(axis=0) % 2 == 0
     (mask,) = trusted([replace(pair.window, valid=speckled)], pair.calibration)
     np.testing.assert_array_equal(mask, speckled)
+    holes = np.ones((30, 30), dtype=bool)
+    holes[4::8, 4::8] = False
+    holes[4, 4] = True  # all but a few pixels in this corner are near one
+    (mask,) = trusted([replace(pair.window, valid=holes)], pair.calibration)
+    np.testing.assert_array_equal(mask, holes)
 
 
 def test_noise_of_the_coordinates_is_white():

@@ -28,6 +28,7 @@ _LEAST_SAMPLES = 100
 
 _COEFFICIENTS = 10  # components of the cube by which the degraded MSI is explained
 _BORDER = 4  # LR pixels; so far from the border of a window no PSF reaches outside of it
+_CONSTANT = 1e-12  # of the squared mean: the variance of a constant, rounded and blurred, lies below
 _STARTS = (0.35, 0.6)  # sigma in LR pixels
 _NARROWEST, _WIDEST, _FURTHEST = 0.1, 1.5, 2.0  # LR pixels; what is searched
 _MISFIT = 0.15  # relative residual above which the linear model is not believed
@@ -123,11 +124,13 @@ def blur_of_pair(windows: Sequence[tuple[Window, Window]], *, scale: int) -> Pai
             operator = psf.operator((plane.shape[1], plane.shape[2]), scale, shift_yx=shift_yx)
             parts.append(operator.apply(plane)[:, mask])
         seen = np.concatenate(parts, axis=1)
-        seen -= seen.mean(axis=1, keepdims=True)
+        mean = seen.mean(axis=1, keepdims=True)
+        seen -= mean
         energy, explained = (seen**2).sum(axis=1), ((seen @ basis) ** 2).sum(axis=1)
-        if not (energy > 0).any():
+        varies = energy > _CONSTANT * seen.shape[1] * mean[:, 0] ** 2
+        if not varies.any():
             raise NoDataError("every band of the MSI is constant: nothing to estimate the blur from")
-        return math.sqrt(max(0.0, float(np.mean(1 - explained[energy > 0] / energy[energy > 0]))))
+        return math.sqrt(max(0.0, float(np.mean(1 - explained[varies] / energy[varies]))))
 
     best = min((_search(misfit, math.log(start), scale) for start in _STARTS), key=lambda found: float(found.fun))
     width, (dy, dx) = math.exp(best.x[0]), best.x[1:]

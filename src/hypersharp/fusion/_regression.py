@@ -30,6 +30,7 @@ _COLLINEAR = 1e-12  # of the largest eigenvalue of a correlation: what float32 r
 _GROUP_BYTES = 1 << 22  # HR values of the bands that are given detail at a time
 _UNRELATED = 1e-7  # of a target's mean: what it shares with a predictor is float32 rounding below it
 _HIGHEST_RATIO = 10.0  # of a band over its low-pass; what is above divides by almost nothing
+_ENOUGH = 0.25  # of the valid LR pixels: fewer that no filled one reaches are not fitted on alone
 _LARGE = 512  # LR pixels along a side; no PSF or shift that is allowed reaches from the middle to the border
 
 
@@ -124,8 +125,8 @@ def lowered(windows: Sequence[Window], calibration: Calibration) -> list[Floats]
 def trusted(windows: Sequence[Window], calibration: Calibration) -> list[NDArray[np.bool_]]:
     """The valid LR pixels `(h, w)` of each window that no filled pixel reaches through PSF and enlargement.
 
-    Nor does what a shifted cube sees beyond the window, where only its mirror image is known. Where that leaves no
-    pixel in any window, all valid pixels.
+    Nor does what a shifted cube sees beyond the window, where only its mirror image is known. Where that leaves too few
+    pixels of all windows, all valid pixels: a few that lie together say less of a scene than many beside small holes.
     """
     reach = blur_halo(calibration) + up_halo(calibration)
     square = np.ones((2 * reach + 1,) * 2, dtype=bool)
@@ -136,7 +137,8 @@ def trusted(windows: Sequence[Window], calibration: Calibration) -> list[NDArray
         within = np.s_[edge : len(mask) - edge, edge : mask.shape[1] - edge]
         mask[within] = binary_erosion(window.valid, square, border_value=1)[within]
         inner.append(mask)
-    return inner if any(mask.any() for mask in inner) else [w.valid for w in windows]
+    left, held = sum(int(mask.sum()) for mask in inner), sum(int(w.valid.sum()) for w in windows)
+    return inner if left and left >= _ENOUGH * held else [w.valid for w in windows]
 
 
 def up_halo(calibration: Calibration) -> int:

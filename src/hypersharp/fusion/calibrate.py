@@ -340,6 +340,8 @@ class _Response:
                 continue
             part = gram[np.ix_(at, at)]
             energy = float(np.trace(part)) / at.size
+            if energy <= 0:  # all that it may see is constant here
+                continue
             steps = np.diff(np.eye(at.size), axis=0)
             normal = part + SMOOTHNESS * energy * steps.T @ steps + 1e-9 * energy * np.eye(at.size)
             root = np.linalg.cholesky(normal)
