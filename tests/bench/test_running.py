@@ -17,7 +17,6 @@ from hypersharp.bench.rows import read_run
 from hypersharp.bench.running import _counting
 from hypersharp.errors import FileFormatError, UsageError, WriteError
 from hypersharp.infer.torch_session import TorchSession
-from hypersharp.train import loop
 from hypersharp.train.checkpoint import with_about
 from hypersharp.train.config import load_config
 
@@ -107,21 +106,13 @@ def test_a_mistake_leaves_nothing_behind_and_resuming_nothing_begins(data, plan,
     assert (tmp_path / "out" / "table.md").is_file()
 
 
-def test_a_network_that_was_half_trained_ends_as_if_it_had_not_been_stopped(finished, plan, tmp_path, monkeypatch):
+def test_a_network_that_was_half_trained_ends_as_if_it_had_not_been_stopped(finished, plan, tmp_path, stop_after):
     _, folder, _ = finished
-    real, left = loop._step, [11]
-
-    def stopped(*arguments):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(loop, "_step", stopped)
+    go_on = stop_after(11)
     with pytest.raises(KeyboardInterrupt):
         run(plan, tmp_path / "out", quiet=True, speed=False)
     assert not (tmp_path / "out" / "vdsr_lr_seed0" / "scores.json").exists(), "8 steps of the first, 3 of the second"
-    monkeypatch.setattr(loop, "_step", real)
+    go_on()
     said = []
     run(plan, tmp_path / "out", resume=True, quiet=True, speed=False, say=said.append)
     assert said[0] == "fcnn3d_lr, seed 0: finished before"

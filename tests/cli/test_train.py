@@ -20,7 +20,6 @@ from hypersharp import models
 from hypersharp.cli import run
 from hypersharp.models import lkca
 from hypersharp.models._card import Card, config_to_dict
-from hypersharp.train import loop
 from hypersharp.train.checkpoint import save_checkpoint
 from hypersharp.train.domain import METRICS, Held
 
@@ -193,24 +192,16 @@ def test_no_space_left_is_one_line_and_leaves_no_part_behind(recipe, tmp_path, l
 
 
 @pytest.mark.parametrize(("after", "said"), [(1, "there is no state in"), (3, "the state is kept in")])
-def test_ctrl_c_says_how_to_go_on(recipe, tmp_path, capsys, monkeypatch, after, said):
+def test_ctrl_c_says_how_to_go_on(recipe, tmp_path, capsys, stop_after, after, said):
     """In the first epoch before a state is there, in the second with that of the first."""
-    real, left = loop._step, [after]
-
-    def stopped(*arguments):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(loop, "_step", stopped)
+    go_on = stop_after(after)
     arguments = ["train", str(recipe), "--out", str(tmp_path / "run"), "--set", "train.epochs=2"]
     assert run(arguments) == 130
     shown = capsys.readouterr().err
     assert f"interrupted; {said}" in shown
     assert "--resume" in shown
     assert shown.count("\n") == 1
-    monkeypatch.setattr(loop, "_step", real)
+    go_on()
     assert run([*arguments, "--resume"]) == 0
 
 

@@ -52,21 +52,11 @@ def test_every_number_of_the_log_is_a_point(recipe, tmp_path, writers):
     assert ("mpsnr_db/held", last["scores"]["held"]["mpsnr_db"], 2) in board.points
 
 
-def test_a_resumed_run_forgets_the_points_after_its_state(recipe, tmp_path, writers, monkeypatch):
-    from hypersharp.train import loop
-
-    config, real, left = load_config(recipe, CHANGES), loop._step, [1]
-
-    def stopped(*arguments):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(loop, "_step", stopped)
+def test_a_resumed_run_forgets_the_points_after_its_state(recipe, tmp_path, writers, stop_after):
+    config, go_on = load_config(recipe, CHANGES), stop_after(1)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "run", quiet=True)
-    monkeypatch.setattr(loop, "_step", real)
+    go_on()
     train(config, tmp_path / "run", resume=True, quiet=True)
     assert [board.purge_step for board in writers] == [1, 2]
     assert {step for _, _, step in writers[1].points} == {2}

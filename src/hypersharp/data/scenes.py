@@ -94,7 +94,7 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
     try:
         found = Path(root).glob(str(Path(pattern).relative_to(root))) if root else folder.glob(pattern)
         return sorted(path for path in found if path.suffix in ENDINGS)
-    except (ValueError, NotImplementedError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise FileFormatError(f"{pattern!r} is no pattern of names ({error}); check the names under [data]") from None
 
 
